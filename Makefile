@@ -1,0 +1,62 @@
+# Everything a newcomer needs, nothing installed by hand:
+#   make demo      speech -> units, a table, a picture
+#   make test      all tests            make lint    style, types, spelling
+#   make bench     benchmarks on this machine, beside their peers
+#   make mini-encoder   trains the bundled miniature again, from nothing (under 90 minutes on 2 cores)
+#   make gpu-check      build, tests, sanitizer and benchmarks on a machine with an NVIDIA GPU
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+NATIVE := $(shell find csrc CMakeLists.txt -type f 2>/dev/null)
+PY_DIRS := python training evaluation tests benchmarks
+
+.PHONY: venv demo test lint format bench mini-encoder speech stubs clean
+
+# Built again when a native source, a dependency or a pin changes; the Python sources are used in place.
+venv: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt $(NATIVE)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) scikit-build-core pybind11 cmake ninja
+	$(PIP) --no-build-isolation --editable ".[train,bench,dev]"
+	touch $@
+
+demo: venv
+	$(BIN)/spire-dsu demo --out demo
+
+# espeak-ng and flite speak the test speech; without them the tests that need speech cannot run.
+speech:
+	@command -v espeak-ng >/dev/null && command -v flite >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq espeak-ng flite >/dev/null; \
+	  else \
+	    echo "espeak-ng and flite are needed: apt-get install espeak-ng flite" >&2; exit 1; \
+	  fi; }
+
+test: venv speech
+	$(BIN)/python -m pytest tests
+
+lint: venv
+	$(BIN)/ruff check $(PY_DIRS)
+	$(BIN)/ruff format --check $(PY_DIRS)
+	$(BIN)/mypy
+	find csrc tests/csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
+	git ls-files '*.md' '*.py' '*.cpp' '*.h' '*.cu' '*.toml' | xargs $(BIN)/codespell
+
+format: venv
+	$(BIN)/ruff check --fix $(PY_DIRS)
+	$(BIN)/ruff format $(PY_DIRS)
+	find csrc tests/csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format -i
+
+bench: venv speech
+	$(BIN)/python benchmarks/bench_assign.py
+	$(BIN)/python benchmarks/bench_encode.py
+
+mini-encoder: venv speech
+	bash training/recipes/mini/encoder.sh
+
+clean:
+	rm -rf build dist demo scratch
