@@ -1,7 +1,7 @@
 """What can go wrong, as a closed set of names.
 
-`Reason` is what a row of a bulk conversion carries instead of units; the exceptions are what a direct call raises.
-Every exception derives from ValueError, and its text holds the offending value.
+`Reason` is what a row of a bulk conversion carries instead of units; the exceptions are what a
+direct call raises. Every exception derives from ValueError, and its text holds the offending value.
 """
 
 from __future__ import annotations

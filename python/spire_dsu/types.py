@@ -1,6 +1,7 @@
 """The types that flow between stages: audio -> features -> units -> shards.
 
-Shape suffixes, here and everywhere: N utterances, S samples, T frames, D feature size, K centroids, U units.
+Shape suffixes, here and everywhere: N utterances, S samples, T frames, D feature size,
+K centroids, U units.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ Int64 = npt.NDArray[np.int64]
 
 
 def num_frames(num_samples: int) -> int:
-    """Frames that HuBERT makes of `num_samples` samples at 16 kHz: floor((n - 400) / 320) + 1, or 0 below 400.
+    """Frames that HuBERT makes of n samples at 16 kHz: floor((n - 400) / 320) + 1, or 0 below 400.
 
-    Source: the seven convolutions of the HuBERT extractor (kernels 10,3,3,3,3,2,2; strides 5,2,2,2,2,2,2), unrolled.
+    Source: the seven convolutions of the HuBERT extractor (kernels 10,3,3,3,3,2,2; strides
+    5,2,2,2,2,2,2), unrolled.
     """
     return 0 if num_samples < FRAME_SAMPLES else (num_samples - FRAME_SAMPLES) // HOP_SAMPLES + 1
 
@@ -44,7 +46,7 @@ class Units:
     """The discrete units of one utterance.
 
     Attributes:
-        ids: int32 [U], the index of the nearest centroid. Neighbours differ when runs are merged.
+        ids: int32 [U], the index of the nearest centroid; neighbours differ when runs are merged.
         durations: int32 [U], frames of 20 ms that each unit lasts; the sum is the number of frames.
     """
 
@@ -54,7 +56,8 @@ class Units:
     def __post_init__(self) -> None:
         if self.ids.ndim != 1 or self.ids.shape != self.durations.shape:
             raise InputError(
-                f"ids and durations must be 1-D and of one length, got {self.ids.shape} and {self.durations.shape}"
+                "ids and durations must be 1-D and of one length, "
+                f"got {self.ids.shape} and {self.durations.shape}"
             )
 
     def __len__(self) -> int:
@@ -63,7 +66,9 @@ class Units:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Units):
             return NotImplemented
-        return np.array_equal(self.ids, other.ids) and np.array_equal(self.durations, other.durations)
+        return np.array_equal(self.ids, other.ids) and np.array_equal(
+            self.durations, other.durations
+        )
 
     __hash__ = None  # type: ignore[assignment]  # arrays are mutable
 
@@ -82,19 +87,22 @@ class Units:
         return np.repeat(self.ids, self.durations)
 
     def to_text(self, form: str = "extra_id") -> str:
-        """The units as text for people and tokenizers; inside the pipeline a unit becomes a token by an offset.
+        """The units as text, for people and tokenizers; the pipeline itself adds an offset instead.
 
         Args:
-            form: "extra_id" for "<extra_id_17><extra_id_4>" (Megatron's names, and the paper's), or "pua" for one
-                private-use character U+F0000 + id per unit, the form of the released Spire tokenizers.
+            form: "extra_id" for "<extra_id_17><extra_id_4>" (Megatron's names, and the paper's),
+                or "pua" for one private-use character U+F0000 + id per unit, the form of the
+                released Spire tokenizers.
 
         Raises:
-            InputError: the form is neither, or a unit has no private-use character (id over 65,533).
+            InputError: the form is neither, or a unit over 65,533 has no private-use character.
         """
         if form == "extra_id":
             return "".join(f"<extra_id_{unit}>" for unit in self.ids.tolist())
         if form == "pua":
             if self.ids.size and int(self.ids.max()) > 0xFFFD:
-                raise InputError(f"unit {int(self.ids.max())} has no private-use character; the last is 65533")
+                raise InputError(
+                    f"unit {int(self.ids.max())} has no private-use character; the last is 65533"
+                )
             return "".join(chr(FIRST_PRIVATE_USE + unit) for unit in self.ids.tolist())
         raise InputError(f"unknown text form {form!r}: use 'extra_id' or 'pua'")
