@@ -15,6 +15,7 @@ PACKAGE = ROOT / "python" / "spire_dsu"
 STAGES = [
     "errors",
     "types",
+    "files",
     "config",
     "manifest",
     "audio",

@@ -1,0 +1,63 @@
+"""Files that are whole or absent: written beside their place, forced to disk, renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+_BLOCK = 1 << 20
+
+
+def write_atomically(path: str | os.PathLike[str], parts: bytes | Iterable[bytes]) -> Path:
+    """Writes a file so that no reader ever sees half of it, and so that it survives a power cut.
+
+    Args:
+        path: the file to make or replace; its folder is made when absent.
+        parts: the content, whole or in pieces.
+
+    Returns:
+        The path.
+
+    Raises:
+        OSError: the folder cannot be written; nothing is left behind then.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        # Mode "x" obeys the umask, where tempfile would leave a file that only its owner can read.
+        with temporary.open("xb") as file:
+            for part in (parts,) if isinstance(parts, bytes) else parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    # The rename itself is data of the folder: without this it may be lost although the bytes are
+    # not.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return path
+
+
+def sha256_of_file(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal, read in blocks.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
