@@ -141,6 +141,17 @@ def save_codebook(
     return LoadedCodebook(loaded.centroids, loaded.digest, strings, str(path))
 
 
+def is_codebook_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's first bytes are those of safetensors or .npy; nothing more is checked.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" or head.startswith(_NPY_MAGIC)
+
+
 def digest_of(centroids_KD: Float32) -> str:
     """SHA-256, in hexadecimal, over type, shape and little-endian values."""
     digest = hashlib.sha256(f"float32 {centroids_KD.shape[0]} {centroids_KD.shape[1]}\n".encode())

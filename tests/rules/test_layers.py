@@ -20,6 +20,7 @@ STAGES = [
     "manifest",
     "audio",
     "codebook",
+    "hub",
     "presets",
     "hubert",
     "features",
