@@ -1,0 +1,104 @@
+#include "arrays.h"
+
+#include <cstdint>
+
+namespace spire_dsu::bindings {
+
+void raise_input_error(const std::string& message) {
+  const py::object type = py::module_::import("spire_dsu.errors").attr("InputError");
+  PyErr_SetString(type.ptr(), message.c_str());
+  throw py::error_already_set();
+}
+
+void raise_unless_ok(Status status) {
+  const std::string index = std::to_string(status.index);
+  switch (status.code) {
+    case StatusCode::ok:
+      return;
+    case StatusCode::non_finite_feature:
+      raise_input_error("features row " + index + " holds NaN or infinity");
+    case StatusCode::non_finite_centroid:
+      raise_input_error("centroid " + index + " holds NaN or infinity");
+    case StatusCode::bad_shape:
+      raise_input_error("a size is out of range or does not match: " + index);
+    case StatusCode::bad_row_splits:
+      raise_input_error(
+          "row_splits must start at 0, never fall and end at the number of frames; entry " + index +
+          " does not");
+    case StatusCode::run_too_long:
+      raise_input_error("row " + index + " holds a run of more than 2147483647 frames");
+    case StatusCode::unsupported:
+      raise_input_error("this build or machine cannot do that");
+    case StatusCode::device_error:
+      raise_input_error("device error " + index);
+  }
+}
+
+Features as_features(const py::array& features) {
+  if (features.ndim() != 2)
+    raise_input_error("features must be 2-D [T, D], got " + std::to_string(features.ndim()) +
+                      " dimensions");
+  Features f;
+  if (features.dtype().equal(py::dtype::of<float>())) {
+    f.dtype = DType::float32;
+  } else if (features.dtype().equal(py::dtype("float16"))) {
+    f.dtype = DType::float16;
+  } else if (features.dtype().equal(py::dtype::of<std::uint16_t>())) {
+    f.dtype = DType::bfloat16;
+  } else {
+    raise_input_error("features must be float32, float16 or bfloat16 (as uint16), got " +
+                      py::str(features.dtype()).cast<std::string>());
+  }
+  f.data = features.data();
+  f.num_frames = features.shape(0);
+  f.dims = features.shape(1);
+  const py::ssize_t size = features.itemsize();
+  const bool row_is_dense = f.dims <= 1 || features.strides(1) == size;
+  const bool rows_are_aligned = f.num_frames <= 1 || features.strides(0) % size == 0;
+  if (!row_is_dense || !rows_are_aligned ||
+      reinterpret_cast<std::uintptr_t>(f.data) % static_cast<std::size_t>(size) != 0)
+    raise_input_error("the values of a row of features must lie side by side, aligned");
+  f.stride = features.strides(0) / size;
+  return f;
+}
+
+RowSplits as_row_splits(const Array<std::int64_t>& row_splits, std::int64_t num_items) {
+  if (row_splits.ndim() != 1 || row_splits.size() < 1)
+    raise_input_error("row_splits must be 1-D with at least one entry, got " +
+                      std::to_string(row_splits.ndim()) + " dimensions and " +
+                      std::to_string(row_splits.size()) + " entries");
+  const RowSplits rows{row_splits.data(), row_splits.size() - 1};
+  const Status status = check_row_splits(rows, num_items);
+  if (!status.ok())
+    raise_input_error("row_splits must start at 0, never fall and end at the number of frames, " +
+                      std::to_string(num_items) + "; entry " + std::to_string(status.index) +
+                      " is " + std::to_string(rows.data[status.index]));
+  return rows;
+}
+
+static Array<std::int32_t> first(const Array<std::int32_t>& array, std::int64_t size) {
+  return Array<std::int32_t>(size, array.data());
+}
+
+Ragged ragged_result(const Array<std::int32_t>& units, const Array<std::int32_t>& durations,
+                     const Array<std::int64_t>& row_splits) {
+  const std::int64_t size = row_splits.at(row_splits.size() - 1);
+  return py::make_tuple(first(units, size), first(durations, size), row_splits);
+}
+
+cpu::AssignOptions as_options(int threads, const std::optional<std::string>& isa) {
+  if (threads < 0)
+    raise_input_error("threads must not be negative, got " + std::to_string(threads));
+  const std::vector<cpu::Isa> available = cpu::available_isas();
+  cpu::AssignOptions options{.threads = threads, .isa = available.back(), .stats = nullptr};
+  if (!isa) return options;
+  for (const cpu::Isa each : available) {
+    if (*isa == cpu::isa_name(each)) {
+      options.isa = each;
+      return options;
+    }
+  }
+  raise_input_error("instruction set '" + *isa + "' is not available here");
+}
+
+}  // namespace spire_dsu::bindings

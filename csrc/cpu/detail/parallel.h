@@ -1,0 +1,50 @@
+// Tasks 0..n-1 handed out in order to a few threads that live for one call: nothing survives a
+// fork, nothing is shared between callers, and many Python threads may be inside at once.
+#pragma once
+
+#include <atomic>
+#include <cfenv>
+#include <cstdint>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace spire_dsu::cpu {
+
+/// Rounding to nearest with denormal numbers kept, as every error bound here assumes; the caller's
+/// own mode comes back.
+class DefaultFloatEnvironment {
+ public:
+  DefaultFloatEnvironment() {
+    std::fegetenv(&saved_);
+    std::fesetenv(FE_DFL_ENV);
+  }
+  ~DefaultFloatEnvironment() { std::fesetenv(&saved_); }
+  DefaultFloatEnvironment(const DefaultFloatEnvironment&) = delete;
+  DefaultFloatEnvironment& operator=(const DefaultFloatEnvironment&) = delete;
+
+ private:
+  std::fenv_t saved_{};
+};
+
+/// Calls body(worker, task) for every task; worker is in [0, threads). The body must not throw.
+template <class Body>
+void parallel_for(int threads, std::int64_t tasks, const Body& body) {
+  std::atomic<std::int64_t> next{0};
+  const auto work = [&](int worker) {
+    const DefaultFloatEnvironment environment;
+    for (std::int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
+      body(worker, task);
+  };
+  std::vector<std::thread> others;
+  try {
+    for (int worker = 1; worker < threads && worker < tasks; ++worker)
+      others.emplace_back(work, worker);
+  } catch (const std::system_error&) {
+    // The machine has no thread to give: those that started, and this one, do all the tasks.
+  }
+  work(0);
+  for (std::thread& other : others) other.join();
+}
+
+}  // namespace spire_dsu::cpu

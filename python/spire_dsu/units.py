@@ -1,0 +1,341 @@
+"""Frames to units: the kernels, for arrays of any library, on the CPU or a GPU by where the data
+lies.
+
+    features ==> units
+
+"Nearest" is meant in real-number arithmetic on the values given, the lowest index on a tie: labels
+do not depend on the batch, the number of threads, the instruction set or the device. `reference.py`
+says the same in a page of NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from spire_dsu import _core
+from spire_dsu.errors import InputError
+from spire_dsu.types import Int64
+
+Array: TypeAlias = Any
+"""A NumPy array, a torch tensor, a cupy array, or anything else that exports DLPack."""
+
+_DLPACK_CPU, _DLPACK_CUDA = 1, 2
+
+
+class Codebook:
+    """Centroids made ready once, for many calls.
+
+    Host centroids serve features on the CPU and on any GPU; centroids on a GPU serve that GPU. They
+    are copied.
+    """
+
+    def __init__(self, centroids: Array) -> None:
+        """Args: centroids: float32 [K, D], K in 1..65535 and D in 1..8192, finite. Raises
+        InputError otherwise."""
+        device = _device(centroids)
+        self._centroids = _host(centroids, "centroids") if device is None else centroids
+        self._native: dict[int | None, Any] = {}
+        self._shape: tuple[int, int] = self.on(device).shape
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(K, D)."""
+        return self._shape
+
+    def on(self, device: int | None) -> Any:
+        """The native codebook for the CPU (None) or for the GPU of that number, made when first
+        asked for."""
+        if device not in self._native:
+            if device is None:
+                self._native[None] = _core.Codebook(_host_centroids(self._centroids))
+            else:
+                self._native[device] = _cuda().Codebook(self._centroids, device)
+        return self._native[device]
+
+
+def assign(
+    features: Array,
+    centroids: Array | Codebook,
+    *,
+    threads: int | None = None,
+    isa: str | None = None,
+) -> Array:
+    """The nearest centroid of every frame.
+
+    Args:
+        features: [T, D], float32, float16 or bfloat16, any T >= 0; rows may lie apart.
+        centroids: float32 [K, D], or a `Codebook` to prepare them only once.
+        threads: CPU threads; by default OMP_NUM_THREADS, else the processors this process may use.
+        isa: the CPU instruction set, one of `available_isas()`; by default the widest. Labels do
+            not depend on it.
+
+    Returns:
+        int32 [T], of the library and on the device of `features`.
+
+    Raises:
+        InputError: a wrong shape or dtype, or NaN or infinity in a row (the first such row is
+            named).
+    """
+    device = _device(features)
+    if device is not None:
+        return _like(features, _cuda().assign(features, _prepared(centroids, device, threads)))
+    frames = _host(features, "features")
+    codebook = _prepared(centroids, None, threads)
+    return _like(features, _core.assign(frames, codebook, threads=_threads(threads), isa=isa))
+
+
+def run_length(ids: Array, row_splits: Array | Sequence[int]) -> tuple[Array, Array, Array]:
+    """Merge runs of one unit, row by row; never across rows.
+
+    Args:
+        ids: int32 [T], the rows one after another. Other integers are taken if they fit.
+        row_splits: int64 [N + 1]: row n is ids[row_splits[n]:row_splits[n + 1]]; starts at 0, ends
+            at T.
+
+    Returns:
+        units int32 [U], durations int32 [U] in frames, row_splits int64 [N + 1] of both; of the
+        library of `ids`.
+
+    Raises:
+        InputError: a wrong shape or dtype, or bad row splits (the first bad entry is named).
+    """
+    if _device(ids) is not None:
+        result = _cuda().run_length(ids, row_splits)
+    else:
+        result = _core.run_length(_int32(_host(ids, "ids")), _row_splits(row_splits))
+    return _like_all(ids, result)
+
+
+def quantize(
+    features: Array,
+    row_splits: Array | Sequence[int],
+    centroids: Array | Codebook,
+    *,
+    threads: int | None = None,
+) -> tuple[Array, Array, Array]:
+    """`assign` and `run_length` as one: frames of N utterances in, units out.
+
+    Args:
+        features: [T, D] as for `assign`, the utterances one after another.
+        row_splits: int64 [N + 1] as for `run_length`.
+        centroids: float32 [K, D], or a `Codebook`.
+        threads: as for `assign`.
+
+    Returns:
+        units int32 [U], durations int32 [U] in frames, row_splits int64 [N + 1]; of the library of
+        `features`.
+
+    Raises:
+        InputError: as `assign` and `run_length`.
+    """
+    device = _device(features)
+    codebook = _prepared(centroids, device, threads)
+    if device is not None:
+        result = _cuda().quantize(features, row_splits, codebook)
+    else:
+        frames, splits = _host(features, "features"), _row_splits(row_splits)
+        result = _core.quantize(frames, splits, codebook, threads=_threads(threads))
+    return _like_all(features, result)
+
+
+class StreamingQuantizer:
+    """`quantize` for blocks as an encoder makes them: an utterance, and a run within it, may span
+    several pushes.
+
+        stream = StreamingQuantizer(centroids)
+        for block, row_splits, cut in blocks:          # cut: the block ends inside its last
+            utterance done = stream.push(block, row_splits, last_row_continues=cut)
+        rest = stream.finish()
+
+    The promise: what all calls return, put one after another, is what `quantize` returns for all
+    blocks at once, however they were cut. An utterance comes out whole, from the call that saw its
+    end: here the push itself. Results are small and lie in host memory (NumPy), for features on any
+        device.
+    """
+
+    def __init__(self, centroids: Array | Codebook, *, threads: int | None = None) -> None:
+        self._codebook = centroids if isinstance(centroids, Codebook) else Codebook(centroids)
+        self._threads = threads
+        self._open: tuple[Array, Array] | None = (
+            None  # units and durations of the utterance cut by the last block
+        )
+
+    def push(
+        self, block: Array, row_splits: Array | Sequence[int], *, last_row_continues: bool = False
+    ) -> tuple[Array, Array, Int64]:
+        """Take the next block.
+
+        Args:
+            block: [T, D] as for `assign`.
+            row_splits: int64 [R + 1] over the block. After a block with `last_row_continues`, row 0
+                of the next one carries on that utterance. A block without rows changes nothing.
+            last_row_continues: the utterance of the last row goes on in the next block; it is held
+                back.
+
+        Returns:
+            units, durations, row_splits (as `quantize`) of the utterances that ended in this block.
+
+        Raises:
+            InputError: as `quantize`; the stream is then as it was before the call.
+        """
+        result = quantize(block, row_splits, self._codebook, threads=self._threads)
+        units, durations, splits = (_to_numpy(part) for part in result)
+        if splits.size == 1:
+            if last_row_continues and self._open is None:
+                raise InputError(
+                    "last_row_continues=True, but the block has no row and none is open"
+                )
+            return units, durations, splits
+        if self._open is not None:
+            head = _join(self._open, (units[: splits[1]], durations[: splits[1]]))
+            added = head[0].size - int(splits[1])
+            units = np.concatenate([head[0], units[splits[1] :]])
+            durations = np.concatenate([head[1], durations[splits[1] :]])
+            splits = splits + added
+            splits[0] = 0
+        self._open = None
+        if last_row_continues:
+            start = int(splits[-2])
+            self._open = (units[start:].copy(), durations[start:].copy())
+            units, durations, splits = units[:start], durations[:start], splits[:-1]
+        return units, durations, splits
+
+    def finish(self) -> tuple[Array, Array, Int64]:
+        """End the stream: the utterance still open, as a batch of one row, or a batch of none. Then
+        it starts afresh."""
+        if self._open is None:
+            empty = np.empty(0, np.int32)
+            return empty, empty.copy(), np.zeros(1, np.int64)
+        (units, durations), self._open = self._open, None
+        return units, durations, np.array([0, units.size], np.int64)
+
+
+def available_isas() -> list[str]:
+    """CPU instruction sets that `assign` can use on this machine, the widest last."""
+    return list(_core.available_isas())
+
+
+def _join(head: tuple[Array, Array], tail: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Two parts of one utterance, each with its runs merged, as one with its runs merged."""
+    (units_a, durations_a), (units_b, durations_b) = head, tail
+    if units_a.size == 0 or units_b.size == 0 or units_a[-1] != units_b[0]:
+        return np.concatenate([units_a, units_b]), np.concatenate([durations_a, durations_b])
+    length = int(durations_a[-1]) + int(durations_b[0])
+    if length > np.iinfo(np.int32).max:
+        raise InputError(f"a run of {length} frames does not fit 32 bits")
+    durations = np.concatenate([durations_a, durations_b[1:]])
+    durations[durations_a.size - 1] = length
+    return np.concatenate([units_a, units_b[1:]]), durations
+
+
+def _prepared(centroids: Array | Codebook, device: int | None, threads: int | None) -> Any:
+    """The native codebook; raw centroids on the CPU are read in place for this one call."""
+    if isinstance(centroids, Codebook):
+        return centroids.on(device)
+    if device is None and _device(centroids) is None:
+        return _core.Codebook(_host_centroids(centroids), copy=False, threads=_threads(threads))
+    return Codebook(centroids).on(device)
+
+
+def _threads(threads: int | None) -> int:
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, got {threads}")
+    return threads or 0
+
+
+def _cuda() -> ModuleType:
+    try:
+        return importlib.import_module("spire_dsu._cuda")
+    except ModuleNotFoundError:
+        raise InputError(
+            "the data is on a GPU, but this installation was built without CUDA; "
+            "install again with nvcc on the PATH (SPIRE_CUDA=ON), or pass host arrays"
+        ) from None
+
+
+def _device(array: Array) -> int | None:
+    """None for host memory, the number of the GPU for CUDA memory."""
+    if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack_device__"):
+        return None
+    kind, number = array.__dlpack_device__()
+    if int(kind) == _DLPACK_CPU:
+        return None
+    if int(kind) == _DLPACK_CUDA:
+        return int(number)
+    raise InputError(f"arrays must lie on the CPU or a CUDA device, got DLPack device {int(kind)}")
+
+
+def _host(array: Array, name: str) -> Array:
+    """A NumPy view of host memory with dense rows; bfloat16 becomes uint16, which is how `_core`
+    takes it."""
+    if isinstance(array, np.ndarray):
+        view = array
+        if view.dtype == np.uint16:
+            raise InputError(f"{name} must be a float array, got uint16")
+    elif type(array).__module__ == "torch" or hasattr(array, "detach"):
+        view = _torch_view(array.detach())
+    elif hasattr(array, "__dlpack__"):
+        view = np.from_dlpack(array)
+    else:
+        raise InputError(f"{name} must be an array, got {type(array).__name__}")
+    if view.dtype.name == "bfloat16":
+        view = view.view(np.uint16)
+    dense = view.ndim == 0 or view.shape[-1] <= 1 or view.strides[-1] == view.itemsize
+    whole = all(stride % view.itemsize == 0 for stride in view.strides)
+    return view if dense and whole and view.flags.aligned else np.ascontiguousarray(view)
+
+
+def _torch_view(tensor: Array) -> Array:
+    torch = sys.modules["torch"]
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(np.uint16)
+    return tensor.numpy()
+
+
+def _host_centroids(centroids: Array) -> Array:
+    array = np.ascontiguousarray(_host(centroids, "centroids"))
+    if array.dtype != np.float32:
+        raise InputError(f"centroids must be float32, got {array.dtype}")
+    return array
+
+
+def _int32(ids: Array) -> Array:
+    if ids.dtype.kind not in "iu":
+        raise InputError(f"ids must be integers, got {ids.dtype}")
+    limits = np.iinfo(np.int32)
+    if ids.dtype != np.int32 and ids.size and (ids.min() < limits.min or ids.max() > limits.max):
+        raise InputError(f"ids must fit 32 bits, got {ids.min()} .. {ids.max()}")
+    return np.ascontiguousarray(ids, np.int32)
+
+
+def _row_splits(row_splits: Array | Sequence[int]) -> Int64:
+    splits = _to_numpy(row_splits)
+    if splits.dtype.kind not in "iu":
+        raise InputError(f"row_splits must be integers, got {splits.dtype}")
+    return np.ascontiguousarray(splits, np.int64)
+
+
+def _to_numpy(array: Array) -> Array:
+    """A host copy or view of a small array: row splits, units, durations."""
+    if _device(array) is not None:
+        array = array.get() if hasattr(array, "get") else array.cpu()
+    return np.asarray(array)
+
+
+def _like(model: Array, result: Array) -> Array:
+    """`result` as an array of the library of `model`; no copy."""
+    if isinstance(model, np.ndarray):
+        return result
+    library = sys.modules[type(model).__module__.partition(".")[0]]
+    return library.from_dlpack(result) if hasattr(library, "from_dlpack") else result
+
+
+def _like_all(model: Array, results: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    units, durations, splits = (_like(model, result) for result in results)
+    return units, durations, splits
