@@ -151,18 +151,21 @@ class Benchmark:
 
 
 def machine_info() -> dict[str, Any]:
-    """Processor, cores this process may use, vector extensions, memory, GPU; `hardware` is short,
-    for a file name."""
+    """Processor, cores this process may use, vector extensions, memory, GPU.
+
+    `hardware` is a short form for file names.
+    """
     cpuinfo = _read("/proc/cpuinfo")
     model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    present = set(re.findall(r"\w+", "".join(re.findall(r"^(?:flags|Features).*$", cpuinfo,
-    re.MULTILINE)[:1]))) memory = re.search(r"^MemTotal:\s*(\d+)", _read("/proc/meminfo"),
-    re.MULTILINE) cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
-    os.cpu_count() cpu = model.group(1) if model else platform.processor() or platform.machine()
+    flags = re.search(r"^(?:flags|Features)\s*:(.*)$", cpuinfo, re.MULTILINE)
+    present = set(flags.group(1).split()) if flags else set()
+    memory = re.search(r"^MemTotal:\s*(\d+)", _read("/proc/meminfo"), re.MULTILINE)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cpu = model.group(1) if model else platform.processor() or platform.machine()
     gpu = _command("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").partition("\n")[0]
-    short = re.sub(r"NVIDIA |\W+", lambda m: "" if m.group().startswith("NVIDIA") else "-", gpu or
-    cpu) return {
-        "hardware": short.strip("-").lower() + ("" if gpu else f"-{cores}c"),
+    short = re.sub(r"\W+", "-", gpu.removeprefix("NVIDIA ") or cpu).strip("-").lower()
+    return {
+        "hardware": short if gpu else f"{short}-{cores}c",
         "cpu": cpu,
         "cores": cores,
         "flags": [flag for flag in FLAGS if flag in present],
