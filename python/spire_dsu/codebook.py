@@ -159,6 +159,17 @@ def digest_of(centroids_KD: Float32) -> str:
     return digest.hexdigest()
 
 
+def check_shape(shape: tuple[int, ...], source: str) -> None:
+    """Raises `ModelError` unless the shape is [K, D] within the limits, naming the source."""
+    if len(shape) != 2:
+        raise ModelError(f"{source}: centroids must be [K, D], got the shape {shape}")
+    if not (1 <= shape[0] <= MAX_CENTROIDS and 1 <= shape[1] <= MAX_FEATURES):
+        raise ModelError(
+            f"{source}: centroids must be at least [1, 1] and at most "
+            f"[{MAX_CENTROIDS}, {MAX_FEATURES}], got {shape}"
+        )
+
+
 def _load_file(path: Path) -> LoadedCodebook:
     if not path.is_file():
         what = "is not a regular file" if path.exists() else "no such codebook file"
@@ -194,7 +205,7 @@ def _load_safetensors(path: Path, header_bytes: int) -> LoadedCodebook:
             dtype, shape = piece.get_dtype(), tuple(piece.get_shape())
             if dtype != "F32":
                 raise ModelError(f"{path}: centroids must be float32 (F32), got {dtype}")
-            _check_shape(shape, str(path))  # before a byte of the data is read
+            check_shape(shape, str(path))  # before a byte of the data is read
             return _checked(file.get_tensor(TENSOR), file.metadata() or {}, str(path))
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not a valid safetensors file: {error}") from error
@@ -222,18 +233,8 @@ def _to_numpy(array: Any) -> npt.NDArray[Any]:
     raise ModelError(f"centroids must be an array [K, D] of floats, got {type(array).__name__}")
 
 
-def _check_shape(shape: tuple[int, ...], source: str) -> None:
-    if len(shape) != 2:
-        raise ModelError(f"{source}: centroids must be [K, D], got the shape {shape}")
-    if not (1 <= shape[0] <= MAX_CENTROIDS and 1 <= shape[1] <= MAX_FEATURES):
-        raise ModelError(
-            f"{source}: centroids must be at least [1, 1] and at most "
-            f"[{MAX_CENTROIDS}, {MAX_FEATURES}], got {shape}"
-        )
-
-
 def _checked(values: npt.NDArray[Any], metadata: Mapping[str, str], source: str) -> LoadedCodebook:
-    _check_shape(values.shape, source)
+    check_shape(values.shape, source)
     if values.dtype.kind != "f" or values.dtype.itemsize > 8:
         raise ModelError(f"{source}: centroids must be floats, got {values.dtype}")
     with np.errstate(over="ignore"):  # what overflows float32 is found just below
