@@ -2,8 +2,9 @@
 
     audio -> features ==> units
 
-A unit is the index of the centroid nearest to a HuBERT frame of 20 ms; runs of one unit are merged (SPIRE, section
-3.1). The units of an utterance depend on its own samples, the model and the configuration, never on its neighbours.
+A unit is the index of the centroid nearest to a HuBERT frame of 20 ms; runs of one unit are merged
+(SPIRE, section 3.1). The units of an utterance depend on its own samples, the model and the
+configuration, never on its neighbours.
 """
 
 from __future__ import annotations
