@@ -1,0 +1,105 @@
+"""Are the units phones? Purity of a codebook on speech with known phones, beside k-means over MFCC.
+
+The layer is chosen on dev (known voices, other sentences); test (unknown voices and sentences) is
+measured once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from spire_dsu.kmeans import KMeansReport
+from spire_dsu.purity import Purity, measure_purity
+from spire_dsu.types import Float32
+from spire_dsu.units import assign
+from spire_training.encoder.corpus import Split
+from spire_training.encoder.mfcc import mfcc
+from spire_training.encoder.model import LayerFeatures
+from spire_training.encoder.stages import Report, Work
+from spire_training.encoder.targets import Extractor, fit_codebook, total_frames
+
+QUICK_SHARE = 4
+"""A codebook that only compares layers is fitted on this much fewer frames."""
+
+
+def measure(
+    extractor: Extractor, centroids: Float32, split: Split, waves: Iterable[Float32]
+) -> Purity:
+    """Purity over every frame of a split whose phones are known; `waves` are its utterances, as
+    they are heard.
+    """
+    units, phones = [], []
+    for number, wave in enumerate(waves):
+        units.append(assign(extractor(wave), centroids))
+        phones.append(split.phones(number))
+    return measure_purity(np.concatenate(units), np.concatenate(phones))
+
+
+def units_of(extractor: Extractor, work: Work, share: int = 1) -> tuple[Float32, KMeansReport]:
+    """The recipe's codebook over these features of the distorted training speech."""
+    settings = work.settings
+    return fit_codebook(
+        extractor,
+        work.distorted("train"),
+        clusters=settings.codebook.clusters,
+        frames=settings.codebook.frames // share,
+        total=total_frames(work.split("train")),
+        iterations=settings.codebook.iterations,
+        seed=settings.seed,
+    )
+
+
+def layer_scores(work: Work, number: int, report: Report) -> dict[int, Purity]:
+    """Purity on dev of each layer after round `number`."""
+    encoder, scores = work.encoder_after(number), {}
+    for layer in range(1, work.settings.encoder.num_hidden_layers + 1):
+        extractor = LayerFeatures(encoder, layer)
+        centroids, _ = units_of(extractor, work, QUICK_SHARE)
+        scores[layer] = measure(extractor, centroids, work.split("dev"), work.distorted("dev"))
+        report(f"round {number}, layer {layer}, dev: {scores[layer]}")
+    return scores
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One codebook on the test split: as distorted as the training speech, and clean."""
+
+    distorted: Purity
+    clean: Purity
+
+    def figures(self, name: str) -> dict[str, float]:
+        """Flat figures: `pnmi_<name>`, `phone_purity_<name>` ..., and the same of clean speech with
+        `_clean`.
+        """
+        sides = (("", self.distorted), ("_clean", self.clean))
+        return {
+            f"{measure}_{name}{suffix}": round(value, 4)
+            for suffix, purity in sides
+            for measure, value in asdict(purity).items()
+        }
+
+
+def judge(extractor: Extractor, centroids: Float32, work: Work) -> Verdict:
+    """Measure a codebook on the test split."""
+    test = work.split("test")
+    return Verdict(
+        measure(extractor, centroids, test, work.distorted("test")),
+        measure(extractor, centroids, test, work.clean("test")),
+    )
+
+
+def judge_mfcc(work: Work, report: Report) -> Verdict:
+    """The baseline: as many clusters of MFCC of the same speech, normalised per utterance or not,
+    whichever is better.
+    """
+    verdicts = []
+    for normalise in (False, True):
+        extractor = functools.partial(mfcc, normalise=normalise)
+        centroids, _ = units_of(extractor, work)
+        verdicts.append(judge(extractor, centroids, work))
+        report(f"MFCC, normalise={normalise}, test: {verdicts[-1]}")
+    return max(verdicts, key=lambda verdict: verdict.distorted.pnmi)

@@ -1,0 +1,132 @@
+"""The stages between speech and model folder, and where each leaves its files.
+
+WORK/speech/{train,dev,test}/   corpus
+WORK/round1/  WORK/round2/ ...  targets.npy, checkpoint.safetensors, log.jsonl
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import HubertModel
+
+from spire_dsu.types import Float32
+from spire_training.encoder import corpus, mfcc
+from spire_training.encoder.acoustics import Acoustics
+from spire_training.encoder.batches import Batches
+from spire_training.encoder.model import LayerFeatures, MaskedPredictor, build_encoder
+from spire_training.encoder.pretrain import CHECKPOINT, Round, load_model
+from spire_training.encoder.settings import Settings
+from spire_training.encoder.targets import (
+    Extractor,
+    Targets,
+    fit_codebook,
+    total_frames,
+    write_targets,
+)
+
+Report = Callable[[str], None]
+
+
+class Work:
+    """The files of one run of the recipe.
+
+    Args:
+        settings: of the recipe.
+        folder: the work folder.
+    """
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings, self.folder = settings, folder
+
+    @functools.cache  # noqa: B019  # lives as long as the command
+    def split(self, name: str) -> corpus.Split:
+        """A spoken split."""
+        return corpus.Split(self.folder / "speech" / name)
+
+    @functools.cache  # noqa: B019
+    def acoustics(self) -> Acoustics:
+        """Distortion with the babble of the training voices."""
+        seed = self.settings.seed
+        return Acoustics(self.settings.distortion, self.split("train").babble(seed), seed)
+
+    def clean(self, name: str) -> Iterator[Float32]:
+        """The utterances of a split as they were spoken."""
+        split = self.split(name)
+        return (split.clean(number) for number in range(len(split)))
+
+    def distorted(self, name: str) -> Iterator[Float32]:
+        """The utterances of a split, each distorted in its own fixed way."""
+        stream = corpus.SPLITS.index(name)
+        for number, samples in enumerate(self.clean(name)):
+            rng = np.random.default_rng([self.settings.seed, 3, stream, number])
+            yield self.acoustics().distort(samples, rng)
+
+    def round_folder(self, number: int) -> Path:
+        """Where round `number`, from 1, leaves its files."""
+        return self.folder / f"round{number}"
+
+    def fresh_model(self, number: int) -> MaskedPredictor:
+        """The untrained model of round `number`, from 1."""
+        torch.manual_seed(self.settings.seed * 1_000 + number)
+        encoder = build_encoder(self.settings.encoder)
+        return MaskedPredictor(encoder, self.settings.rounds[number - 1].clusters)
+
+    def encoder_after(self, number: int) -> HubertModel:
+        """The encoder as round `number` left it."""
+        model = self.fresh_model(number)
+        load_model(model, self.round_folder(number))
+        return model.encoder
+
+
+def speak(work: Work, workers: int, report: Report) -> None:
+    """Stage 1: the corpus. A split that is whole is kept."""
+    least = round(work.settings.speech.min_seconds * corpus.SAMPLING_RATE)
+    for name, lines in corpus.plan(work.settings).items():
+        folder = work.folder / "speech" / name
+        if not (folder / corpus.INDEX).exists():
+            corpus.write_split(folder, lines, least, workers)
+        report(f"{name}: {len(work.split(name))} utterances, {work.split(name).hours:.2f} h")
+
+
+def make_targets(work: Work, number: int, report: Report) -> Path:
+    """Stage 2 of round `number`: cluster the features of the clean training speech and label it."""
+    path = work.round_folder(number) / "targets.npy"
+    if path.exists():
+        return path
+    settings, split = work.settings, work.split("train")
+    this = settings.rounds[number - 1]
+    extractor: Extractor = functools.partial(mfcc.mfcc, normalise=True)
+    if this.source == "encoder":
+        extractor = LayerFeatures(work.encoder_after(number - 1), this.layer)
+    centroids, fit = fit_codebook(
+        extractor,
+        work.clean("train"),
+        clusters=this.clusters,
+        frames=settings.codebook.frames,
+        total=total_frames(split),
+        iterations=settings.codebook.iterations,
+        seed=settings.seed + number,
+    )
+    report(f"round {number}: {fit}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_targets(path, split, extractor, centroids)
+    return path
+
+
+def pretrain(work: Work, number: int, report: Report) -> None:
+    """Stage 3 of round `number`: masked prediction of its targets, from its checkpoint if there is
+    one.
+    """
+    settings, split = work.settings, work.split("train")
+    this, folder = settings.rounds[number - 1], work.round_folder(number)
+    targets = Targets(make_targets(work, number, report), split)
+    model = work.fresh_model(number)
+    if this.continued and not (folder / CHECKPOINT).exists():
+        model.encoder.load_state_dict(work.encoder_after(number - 1).state_dict())
+    batches = Batches(settings, split, targets, work.acoustics(), number)
+    Round(model, settings, this.steps, folder).run(batches, report)
