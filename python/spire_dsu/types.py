@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from spire_dsu.errors import InputError
+from spire_dsu.errors import InputError, Reason
 
 SAMPLING_RATE = 16_000
 """Samples per second that every encoder here takes."""
@@ -30,6 +30,8 @@ FIRST_PRIVATE_USE = 0xF0000
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+UInt16 = npt.NDArray[np.uint16]
+UInt32 = npt.NDArray[np.uint32]
 
 
 def num_frames(num_samples: int) -> int:
@@ -39,6 +41,70 @@ def num_frames(num_samples: int) -> int:
     5,2,2,2,2,2,2), unrolled.
     """
     return 0 if num_samples < FRAME_SAMPLES else (num_samples - FRAME_SAMPLES) // HOP_SAMPLES + 1
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFile:
+    """A recording that is a file of its own."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioBytes:
+    """A recording inside of a larger file: `size` bytes from byte `start` (a member of a tar that is not compressed)."""
+
+    path: str
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudioCell:
+    """A recording in a Parquet file: the `row`-th cell of `column` in row group `row_group`, all counted from 0."""
+
+    path: str
+    row_group: int
+    row: int
+    column: str = "audio"
+
+
+AudioRef = AudioFile | AudioBytes | AudioCell
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One row of a manifest: a recording, or a piece of one, and what is known about it.
+
+    Attributes:
+        id: unique in its manifest; names the row and is never used as a path.
+        source: where the audio is, as the manifest writes it, in printable text.
+        audio: where the audio is, for the decoder. Paths are absolute; bytes that are no UTF-8 are held by
+            surrogates, as `os.fsdecode` makes them.
+        offset: seconds from the start of the recording to the start of the utterance.
+        duration: seconds of the utterance; None: up to the end of the recording. That a piece ends behind the end of
+            its recording is known only after decoding, and is the decoder's `Reason.BAD_SEGMENT`.
+        expected: seconds that the manifest declares for the whole recording (offset 0, duration None); the decoder
+            compares, so that a file that lost its tail is found. None: nothing is declared.
+        text, lang, speaker: as the manifest has them, or None.
+        channel: index of the one channel to take; None: the mean of all.
+        problem: why the row has no units, where that is known before decoding, with a sentence that holds the
+            offending value.
+        extra: further columns, as (name, value) pairs: a translation, the sentence id of FLEURS, ...
+    """
+
+    id: str
+    source: str
+    audio: AudioRef
+    offset: float = 0.0
+    duration: float | None = None
+    expected: float | None = None
+    text: str | None = None
+    lang: str | None = None
+    speaker: str | None = None
+    channel: int | None = None
+    problem: tuple[Reason, str] | None = None
+    extra: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +172,38 @@ class Units:
                 )
             return "".join(chr(FIRST_PRIVATE_USE + unit) for unit in self.ids.tolist())
         raise InputError(f"unknown text form {form!r}: use 'extra_id' or 'pua'")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnitRow:
+    """One row of a bulk conversion: an utterance with its units, or the reason why it has none.
+
+    Attributes:
+        id: the utterance's name in the manifest.
+        status: `Reason.OK`, or why there are no units.
+        units: uint16 [U], runs merged; empty unless `status` is ok.
+        durations: uint32 [U], frames of 20 ms that each unit lasts.
+        num_samples: samples at 16 kHz that were decoded, 0 where none was.
+        num_frames: the sum of `durations`.
+        text: transcript or translation of the manifest, if any.
+        lang: language of the manifest, if any.
+        speaker: speaker of the manifest, if any.
+        source: where the audio came from, as text.
+        offset: seconds from the start of the source.
+        duration: seconds that were asked for; None for all that follows.
+        message: one sentence on what went wrong; for logs, the shards do not hold it.
+    """
+
+    id: str
+    status: Reason
+    units: UInt16
+    durations: UInt32
+    num_samples: int
+    num_frames: int
+    text: str | None = None
+    lang: str | None = None
+    speaker: str | None = None
+    source: str = ""
+    offset: float = 0.0
+    duration: float | None = None
+    message: str = ""
