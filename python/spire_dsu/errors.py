@@ -43,6 +43,10 @@ class ConfigError(SpireError):
     """A configuration file or value that is not accepted."""
 
 
+class ManifestError(SpireError):
+    """A list of recordings that cannot be read; the text names the file, and the line where there is one."""
+
+
 class AudioError(SpireError):
     """Audio that has no units, with the `Reason` that a bulk conversion would record."""
 
