@@ -40,6 +40,19 @@ class ExactSum {
     limbs_[limb + 2] += s * static_cast<std::int64_t>(high >> 32U);
   }
 
+  /// Adds (x - a)^2 - (x - b)^2.
+  SPIRE_HOST_DEVICE void add_difference(float x, float a, float b) {
+    if (a == b) return;
+    add_product(a, a, 1, 0);
+    add_product(b, b, -1, 0);
+    add_product(x, a, -1, 1);
+    add_product(x, b, 1, 1);
+  }
+
+  /// Digit i counts 2^(32 i): sums made by several threads are added digit by digit.
+  static constexpr int kLimbs = 18;  // exponents up to 254 + 254 - 2 + 1 = 507: limbs 15, 16 and 17
+  SPIRE_HOST_DEVICE std::int64_t& limb(int i) { return limbs_[i]; }
+
   /// -1, 0 or 1.
   SPIRE_HOST_DEVICE int sign() const {
     std::int64_t carry = 0;
@@ -73,7 +86,6 @@ class ExactSum {
   }
 
   static constexpr std::uint64_t kMask = 0xFFFFFFFFU;
-  static constexpr int kLimbs = 18;  // exponents up to 254 + 254 - 2 + 1 = 507: limbs 15, 16 and 17
   std::int64_t limbs_[kLimbs] = {};  // 32 bits each, the rest is room for carries
 };
 
@@ -82,13 +94,7 @@ class ExactSum {
 SPIRE_HOST_DEVICE inline int compare_distances(const float* x, const float* a, const float* b,
                                                std::int64_t dims) {
   ExactSum sum;
-  for (std::int64_t d = 0; d < dims; ++d) {
-    if (a[d] == b[d]) continue;
-    sum.add_product(a[d], a[d], 1, 0);
-    sum.add_product(b[d], b[d], -1, 0);
-    sum.add_product(x[d], a[d], -1, 1);
-    sum.add_product(x[d], b[d], 1, 1);
-  }
+  for (std::int64_t d = 0; d < dims; ++d) sum.add_difference(x[d], a[d], b[d]);
   return sum.sign();
 }
 
