@@ -194,6 +194,9 @@ class Journal:
         self._storage = storage
         self._fd = -1
         self.scratch = self.folder / _TMP / self._name
+        if not self.folder.exists():
+            storage.make_dir(self.folder)
+            storage.fsync_dir(self.folder.absolute().parent)  # or all of it can go with its name
         self._lock = lock_folder(self.scratch, storage)
         try:
             self._clear_others(part[1])

@@ -41,8 +41,9 @@ def lock_folder(folder: Path, storage: Storage) -> int:
                 owner = os.pread(fd, 300, 0).decode(errors="replace") or "another process"
                 raise LockedError(f"{folder.parent.parent} is in use by {owner} ({folder.name})")
             if is_at(fd, path):
-                os.ftruncate(fd, 0)
-                os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+                owner = f"process {os.getpid()} on {socket.gethostname()}"
+                os.pwrite(fd, owner.encode(), 0)
+                os.ftruncate(fd, len(owner.encode()))
                 return fd
         except BaseException:
             os.close(fd)

@@ -146,7 +146,8 @@ class AtomicFile(io.RawIOBase):
         try:
             if temporary is None and not (try_lock(self._fd) and is_at(self._fd, self._temporary)):
                 raise OSError(errno.EBUSY, "another process is writing this file", str(path))
-            os.ftruncate(self._fd, 0)
+            if os.fstat(self._fd).st_size:  # of a new file it costs time: ext4 flushes at its close
+                os.ftruncate(self._fd, 0)
         except BaseException:
             os.close(self._fd)
             raise
