@@ -44,7 +44,12 @@ def reusable(path: Path, facts: Facts) -> bool:
 
 
 def build(
-    read: Callable[[Note], Iterable[Row]], folder: Path, facts: Facts, progress: Progress | None
+    read: Callable[[Note], Iterable[Row]],
+    folder: Path,
+    facts: Facts,
+    progress: Progress | None = None,
+    *,
+    durable: bool = True,
 ) -> Path:
     """Reads all rows into `folder` / FILE_NAME, which appears when it is whole.
 
@@ -53,6 +58,7 @@ def build(
         folder: where the file goes; what killed builds left there is removed.
         facts: the request, kept in the file; "base" is the folder of relative paths.
         progress: called with the number of rows so far.
+        durable: the file survives a power cut.
 
     Raises:
         ManifestError: no row, a duplicate id, a file that changed meanwhile, or whatever the reader
@@ -67,12 +73,13 @@ def build(
             writer = RowFileWriter(workshop / FILE_NAME)
             try:
                 with UniqueIds(workshop) as ids, _Inputs(workshop, folder) as inputs:
-                    _write(read, writer, ids, inputs, facts, progress)
+                    _write(read, writer, ids, inputs, facts, progress, durable)
             finally:
                 writer.close()
             final = folder / FILE_NAME
             writer.path.replace(final)
-            _sync(folder)
+            if durable:
+                _sync(folder)
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     return final
@@ -93,6 +100,7 @@ def _write(
     inputs: _Inputs,
     facts: Facts,
     progress: Progress | None,
+    durable: bool,
 ) -> None:
     base = facts["base"].rstrip("/") + "/"
     for row in read(inputs.note):
@@ -115,7 +123,7 @@ def _write(
     renamed = ids.resolve(fetch, place)
     for note in inputs.notes():
         writer.add_note(note)
-    writer.finish(facts, {"renamed": sorted(renamed.items())})
+    writer.finish(facts, {"renamed": sorted(renamed.items())}, durable=durable)
 
 
 def _pick(writer: RowFileWriter, rows: Int64) -> Iterator[tuple[int, list[Any]]]:

@@ -129,8 +129,9 @@ class UniqueIds:
         for part in range(_PARTS):
             pairs = self._part(part)
             pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
-            same = pairs[1:, 0] == pairs[:-1, 0]
-            rows.append(pairs[np.append(same, False) | np.append(False, same), 1])
+            same = np.zeros(len(pairs) + 1, dtype=bool)
+            same[1:-1] = pairs[1:, 0] == pairs[:-1, 0]
+            rows.append(pairs[same[1:] | same[:-1], 1])
         return np.sort(np.concatenate(rows))
 
     def _rename(self, waiting: list[tuple[int, str, int]]) -> dict[int, str]:

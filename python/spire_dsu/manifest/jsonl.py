@@ -39,8 +39,9 @@ def read_objects(path: str, note: Note) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         ManifestError: names file and line of what is no JSON object.
     """
+    name = printable(path)
     for number, line in read_lines(path, note):
-        place = f"{printable(path)}:{number}"
+        place = f"{name}:{number}"
         try:
             value = json.loads(line)
         except RecursionError as error:
@@ -67,6 +68,7 @@ def read_jsonl(
     if unknown:
         raise ManifestError(f"no column {sorted(unknown)} here: {', '.join(COLUMNS)}")
     names = COLUMNS | dict(columns)
+    folder = os.path.dirname(path)
     for place, values in read_objects(path, note):
         audio = text_of(values, names["audio"], place)
         if audio is None:
@@ -78,7 +80,7 @@ def read_jsonl(
         first, second = (given, None) if given else names_of_piece(audio, offset, duration)
         item = utterance(
             first,
-            file_in(os.path.dirname(path), audio),
+            file_in(folder, audio),
             source=printable(audio),
             offset=offset or 0.0,
             duration=duration if piece else None,

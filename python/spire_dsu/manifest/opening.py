@@ -85,7 +85,8 @@ def open_manifest(
         return Manifest(build.build(read, folder, facts, progress))
     temporary = Path(tempfile.mkdtemp(prefix="spire-dsu-manifest-"))
     try:
-        return Manifest(build.build(read, temporary, facts, progress), temporary=temporary)
+        rows = build.build(read, temporary, facts, progress, durable=False)
+        return Manifest(rows, temporary=temporary)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from spire_dsu.errors import ManifestError
 from spire_dsu.manifest.codec import Row
@@ -49,21 +49,19 @@ def read_parquet(
         yield from _read_file(file, shown, note, columns, keep)
 
 
-def open_parquet(path: str, note: Note) -> pq.ParquetFile:
-    """A Parquet file, read in pages: a row group is never held as a whole.
+def as_parquet(file: IO[bytes], name: str) -> pq.ParquetFile:
+    """An open file as Parquet, read in pages: a row group is never held as a whole.
 
     Raises:
-        ManifestError: no such file, or no Parquet.
+        ManifestError: it is no Parquet.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = open_binary(path, note)
     try:
         return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
     except (pa.ArrowException, OSError) as error:
-        file.close()
-        raise ManifestError(f"{printable(path)}: no Parquet: {error}") from error
+        raise ManifestError(f"{name}: no Parquet: {error}") from error
 
 
 def _files(path: str, note: Note) -> list[str]:
@@ -80,24 +78,31 @@ def _files(path: str, note: Note) -> list[str]:
 def _read_file(
     path: str, shown: str, note: Note, columns: Mapping[str, str], keep: tuple[str, ...]
 ) -> Iterator[Row]:
-    import pyarrow as pa
-
-    with open_parquet(path, note) as table:
-        names, leaves = _choose(table.schema_arrow, printable(path), columns, keep)
+    name = printable(path)
+    with open_binary(path, note) as file:
+        table = as_parquet(file, name)
+        names, leaves = _choose(table.schema_arrow, name, columns, keep)
         stem, row = names_of(shown)[0], 0
         for group in range(table.num_row_groups):
-            cell = 0
-            try:
-                for batch in table.iter_batches(
-                    _BATCH, row_groups=[group], columns=leaves, use_threads=False
-                ):
-                    for values in batch.to_pylist():
-                        place = f"{printable(path)}: row {row}"
-                        reference = AudioCell(path, group, cell, names["audio"])
-                        yield _row(values, reference, names, keep, place, f"{stem}/{row}")
-                        row, cell = row + 1, cell + 1
-            except (pa.ArrowException, OSError) as error:
-                raise ManifestError(f"{printable(path)}: damaged at row {row}: {error}") from error
+            for cell, values in enumerate(_labels(table, group, leaves, f"{name}: group {group}")):
+                reference = AudioCell(path, group, cell, names["audio"])
+                yield _row(values, reference, names, keep, f"{name}: row {row}", f"{stem}/{row}")
+                row += 1
+
+
+def _labels(
+    table: pq.ParquetFile, group: int, leaves: list[str], place: str
+) -> Iterator[dict[str, Any]]:
+    """The rows of a row group, without what is not among the leaves."""
+    import pyarrow as pa
+
+    try:
+        for batch in table.iter_batches(
+            _BATCH, row_groups=[group], columns=leaves, use_threads=False
+        ):
+            yield from batch.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestError(f"{place} is damaged: {error}") from error
 
 
 def _choose(

@@ -7,11 +7,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from spire_dsu.errors import AudioError, ManifestError, Reason
-from spire_dsu.manifest.parquet import open_parquet
-from spire_dsu.textio import ignore, printable
+from spire_dsu.manifest.parquet import as_parquet
+from spire_dsu.textio import printable
+from spire_dsu.textio.lines import open_binary
 from spire_dsu.types import AudioBytes, AudioCell, AudioFile, AudioRef
 
 MAX_BYTES = 4 << 30
@@ -33,6 +34,7 @@ class RecordingReader:
         self._group: tuple[str, int, str] | None = None
         self._cells: Iterator[Any] = iter(())
         self._next = 0
+        self._file: IO[bytes] | None = None
         self._table: Any = None
 
     def __enter__(self) -> RecordingReader:
@@ -48,9 +50,9 @@ class RecordingReader:
 
     def close(self) -> None:
         """Closes the table that is open."""
-        if self._table is not None:
-            self._table.close()
-        self._table, self._group, self._cells = None, None, iter(())
+        if self._file is not None:
+            self._file.close()
+        self._file, self._table, self._group, self._cells = None, None, None, iter(())
 
     def read(self, reference: AudioRef) -> str | bytes:
         """The path of a recording that is a file of its own (unopened), or the bytes of one that is
@@ -124,7 +126,8 @@ class RecordingReader:
     def _open(self, reference: AudioCell) -> None:
         if self._group is None or self._group[0] != reference.path:
             self.close()
-            self._table = open_parquet(reference.path, ignore)
+            self._file = open_binary(reference.path)
+            self._table = as_parquet(self._file, printable(reference.path))
         if not 0 <= reference.row_group < self._table.num_row_groups:
             raise IndexError(f"of {self._table.num_row_groups} row groups")
         batches = self._table.iter_batches(

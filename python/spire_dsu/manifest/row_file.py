@@ -68,7 +68,7 @@ class RowFileWriter:
         if len(self._pending) == BLOCK_ROWS:
             self._flush()
 
-    def finish(self, facts: dict[str, Any], digested: dict[str, Any]) -> None:
+    def finish(self, facts: dict[str, Any], digested: dict[str, Any], *, durable: bool) -> None:
         """Writes the footer; `digested` are facts that belong to what the rows say, so they enter
         the digest.
         """
@@ -86,7 +86,8 @@ class RowFileWriter:
         self._file.write(index + text)
         self._file.write(_TAIL.pack(len(index), len(text), zlib.crc32(index + text)))
         self._file.flush()
-        os.fsync(self._file.fileno())
+        if durable:
+            os.fsync(self._file.fileno())
         self._file.close()
 
     def close(self) -> None:

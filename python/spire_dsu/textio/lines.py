@@ -61,16 +61,12 @@ def open_binary(path: Path, note: Note = ignore) -> IO[bytes]:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would block, a device never end
             raise ManifestError(f"{printable(path)}: not a regular file")
         note(path)
-        raw = io.open(path, "rb")  # noqa: SIM115, UP020 - the caller closes it
+        if os.fspath(path).endswith(".gz"):
+            return io.BufferedReader(gzip.GzipFile(path, "rb"))
+        return open(path, "rb")
+    except ManifestError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, ManifestError):
-            raise
-        raise ManifestError(f"{printable(path)}: {error}") from error
-    if not os.fspath(path).endswith(".gz"):
-        return raw
-    try:
-        return io.BufferedReader(gzip.GzipFile(fileobj=raw, mode="rb"))
-    except OSError as error:
         raise ManifestError(f"{printable(path)}: {error}") from error
 
 
