@@ -91,20 +91,24 @@ def import_codebook(
         "source_dtype": str(report["dtype"]),
         "made_by": f"{report['made_by']} {report['version']}".strip(),
     }
-    save_codebook(out, load_codebook(centroids), metadata)
+    try:
+        codebook = load_codebook(centroids)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    save_codebook(out, codebook, metadata)
     return Path(out)
 
 
 def _open_regular(path: Path) -> BinaryIO:
     """Opens a file that cannot block and has an end: no pipe, no device, no folder."""
     try:
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
         raise ModelError(f"{path}: is not a regular file")
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def _sha256(file: BinaryIO, path: Path, limits: Limits) -> str:

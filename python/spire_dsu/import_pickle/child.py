@@ -14,7 +14,7 @@ from spire_dsu.import_pickle.containers import find_unpacker, unpack
 from spire_dsu.import_pickle.machine import Machine
 from spire_dsu.import_pickle.sandbox import lock_down
 from spire_dsu.import_pickle.source import RefusedError, Source
-from spire_dsu.import_pickle.values import Array, Kind, Node
+from spire_dsu.import_pickle.values import Array, Kind, Node, describe
 
 _LONGEST_REASON = 1000
 _ARRAYS = (Kind.JOBLIB_ARRAY, Kind.EMPTY_ARRAY, Kind.FROM_BUFFER)
@@ -102,7 +102,7 @@ def find_centroids(value: object) -> Centroids:
             raise RefusedError(f"the {value.symbol.name} has no {_ATTRIBUTE}: it was never fitted")
         value = value.value[_ATTRIBUTE]
     if type(value) is not Node or value.symbol.kind not in _ARRAYS or not value.complete:
-        raise RefusedError(f"holds a {type(value).__name__} where centroids should be")
+        raise RefusedError(f"holds {describe(value)} where centroids should be")
     array: Array = value.value
     if len(array.shape) != 2 or array.dtype[1] != "f":
         raise RefusedError(f"centroids of shape {array.shape} and type {array.dtype}")

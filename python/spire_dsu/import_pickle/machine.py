@@ -21,6 +21,7 @@ from spire_dsu.import_pickle.values import (
     Symbol,
     call,
     create,
+    describe,
     fill,
     find,
     make_array,
@@ -206,18 +207,18 @@ class Machine:
     def _append(self, values: list[Any]) -> None:
         target = self._top()
         if type(target) is not list:
-            raise RefusedError(f"APPEND to a {type(target).__name__}")
+            raise RefusedError(f"APPEND to {describe(target)}")
         target.extend(values)
 
     def _set_items(self, values: list[Any]) -> None:
         target = self._top()
         if type(target) is not dict:
-            raise RefusedError(f"SETITEM on a {type(target).__name__}")
+            raise RefusedError(f"SETITEM on {describe(target)}")
         if len(values) % 2:
             raise RefusedError("SETITEMS with a key that has no value")
         for key, value in zip(values[::2], values[1::2], strict=True):
             if type(key) is not str:  # hashing a nested tuple can take forever
-                raise RefusedError(f"a key is a {type(key).__name__}, not text")
+                raise RefusedError(f"a key is {describe(key)}, not text")
             target[key] = value
 
     def _build(self) -> None:

@@ -114,18 +114,29 @@ class Node:
     complete: bool = False
 
 
+def describe(value: object) -> str:
+    """A value in a message: short, and never a walk through what a file has nested."""
+    if type(value) is Symbol:
+        return f"{value.module}.{value.name}"
+    if type(value) is Node:
+        return f"an object of {value.symbol.module}.{value.symbol.name}"
+    if type(value) in (str, bytes, int, float, bool, type(None)):
+        return repr(value)[:80]
+    return f"a {type(value).__name__}"
+
+
 def find(module: object, name: object) -> Symbol:
     """The symbol of an allowed name.
 
     Raises:
         RefusedError: it is not allowed; the text has the name.
     """
-    kind = _KIND_OF.get((module, name)) if type(module) is type(name) is str else None
+    if type(module) is not str or type(name) is not str:
+        raise RefusedError(f"a name of {describe(module)} and {describe(name)} is not allowed")
+    kind = _KIND_OF.get((module, name))
     if kind is None:
-        raise RefusedError(
-            f"the name {str(module)[:80]}.{str(name)[:80]} is not allowed in a k-means file"
-        )
-    return Symbol(str(module), str(name), kind)
+        raise RefusedError(f"the name {module[:80]}.{name[:80]} is not allowed in a k-means file")
+    return Symbol(module, name, kind)
 
 
 def call(function: object, arguments: object) -> Any:
@@ -135,22 +146,22 @@ def call(function: object, arguments: object) -> Any:
         RefusedError: another function, or other arguments.
     """
     if type(function) is not Symbol or type(arguments) is not tuple:
-        raise RefusedError(f"a call of {_name(function)} is not allowed")
+        raise RefusedError(f"a call of {describe(function)} is not allowed")
     handler = _CALLS.get(function.kind)
     if handler is None:
-        raise RefusedError(f"a call of {_name(function)} is not allowed")
+        raise RefusedError(f"a call of {describe(function)} is not allowed")
     try:
         return handler(function, *arguments)
     except TypeError as error:  # another number of arguments
-        raise RefusedError(f"wrong arguments for {_name(function)}: {len(arguments)}") from error
+        raise RefusedError(f"wrong arguments for {describe(function)}: {len(arguments)}") from error
 
 
 def create(cls: object, arguments: object) -> Node:
     """What a NEWOBJ stands for: an empty k-means or an empty array of joblib."""
     if type(cls) is not Symbol or cls.kind not in (Kind.KMEANS, Kind.JOBLIB_ARRAY):
-        raise RefusedError(f"an object of {_name(cls)} is not allowed")
+        raise RefusedError(f"an object of {describe(cls)} is not allowed")
     if arguments != ():
-        raise RefusedError(f"{_name(cls)} is created with arguments")
+        raise RefusedError(f"{describe(cls)} is created with arguments")
     return Node(cls)
 
 
@@ -161,25 +172,27 @@ def fill(node: object, state: object) -> None:
         RefusedError: an object that takes no state, a second state, or a state of another form.
     """
     if type(node) is not Node:
-        raise RefusedError(f"BUILD on {_name(node)} is not allowed")
+        raise RefusedError(f"BUILD on {describe(node)} is not allowed")
     if node.symbol.kind is Kind.IGNORED:
         return
     if node.complete:
-        raise RefusedError(f"a second state for {_name(node)}")
+        raise RefusedError(f"a second state for {describe(node)}")
     node.complete = True
     if node.symbol.kind in (Kind.KMEANS, Kind.JOBLIB_ARRAY):
         if type(state) is not dict:
-            raise RefusedError(f"the state of {_name(node)} is {_name(state)}, not a dictionary")
+            raise RefusedError(
+                f"the state of {describe(node)} is {describe(state)}, not a dictionary"
+            )
         node.value = state
     elif node.symbol.kind is Kind.DTYPE:
         node.value = _byte_order(node.value, state)
     elif type(state) is tuple and len(state) == 5:
         _, shape, dtype, fortran, data = state
         if type(fortran) is not bool:
-            raise RefusedError(f"the order of an array is {_name(fortran)}")
+            raise RefusedError(f"the order of an array is {describe(fortran)}")
         node.value = make_array(dtype, shape, "F" if fortran else "C", data)
     else:
-        raise RefusedError(f"the state of {_name(node)} is {_name(state)}, not five values")
+        raise RefusedError(f"the state of {describe(node)} is {describe(state)}, not five values")
 
 
 def make_array(dtype: object, shape: object, order: object, data: bytes | Blob | None) -> Array:
@@ -192,14 +205,14 @@ def make_array(dtype: object, shape: object, order: object, data: bytes | Blob |
         data: its bytes; `None` when they follow in the file, to be set by the caller.
     """
     if type(dtype) is not Node or dtype.symbol.kind is not Kind.DTYPE or not dtype.complete:
-        raise RefusedError(f"the dtype of an array is {_name(dtype)}")
+        raise RefusedError(f"the dtype of an array is {describe(dtype)}")
     if order not in ("C", "F"):
-        raise RefusedError(f"the order of an array is {_name(order)}")
+        raise RefusedError(f"the order of an array is {describe(order)}")
     if type(shape) is not tuple or len(shape) > _MAX_DIMENSIONS:
-        raise RefusedError(f"the shape of an array is {_name(shape)}")
+        raise RefusedError(f"the shape of an array is {describe(shape)}")
     for length in shape:
         if type(length) is not int or length < 0:
-            raise RefusedError(f"the shape of an array has the length {_name(length)}")
+            raise RefusedError(f"the shape of an array has the length {describe(length)}")
     size = int(dtype.value[-1])
     for length in shape:  # checked at each step: the product of hostile lengths never exists
         size *= min(length, MAX_ARRAY_BYTES + 1)
@@ -208,7 +221,7 @@ def make_array(dtype: object, shape: object, order: object, data: bytes | Blob |
     if data is None:
         return Array(dtype.value, shape, str(order), Blob(0, size))
     if type(data) is not bytes and type(data) is not Blob:
-        raise RefusedError(f"the data of an array are {_name(data)}, not bytes")
+        raise RefusedError(f"the data of an array are {describe(data)}, not bytes")
     known = None if isinstance(data, Blob) and data.latin1 else _length(data)
     if known is not None and known != size:
         raise RefusedError(f"an array of shape {shape!r:.80} needs {size} bytes and has {known}")
@@ -221,7 +234,7 @@ def _length(data: bytes | Blob) -> int:
 
 def _dtype(symbol: Symbol, code: object, *_flags: object) -> Node:
     if type(code) is not str or not _NUMERIC.fullmatch(code):
-        raise RefusedError(f"the dtype {_name(code)} is not one of plain numbers")
+        raise RefusedError(f"the dtype {describe(code)} is not one of plain numbers")
     return Node(symbol, code)
 
 
@@ -229,24 +242,24 @@ def _byte_order(code: str, state: object) -> str:
     """ "f8" and its state (version, order, subtype, names, fields, size, alignment, flags)."""
     if type(state) is not tuple or len(state) != 8 or any(x is not None for x in state[2:5]):
         raise RefusedError(
-            f"the state of dtype {code!r} is {_name(state)}, not that of a plain number"
+            f"the state of dtype {code!r} is {describe(state)}, not that of a plain number"
         )
     if state[1] not in ("<", ">", "|"):
-        raise RefusedError(f"the byte order of dtype {code!r} is {_name(state[1])}")
+        raise RefusedError(f"the byte order of dtype {code!r} is {describe(state[1])}")
     return f"{state[1]}{code}"
 
 
 def _empty_array(symbol: Symbol, subtype: object, shape: object, code: object) -> Node:
     if type(subtype) is not Symbol or subtype.kind is not Kind.ARRAY_TYPE:
-        raise RefusedError(f"an array of type {_name(subtype)} is not allowed")
+        raise RefusedError(f"an array of type {describe(subtype)} is not allowed")
     if shape != (0,) or code not in (b"b", "b"):
-        raise RefusedError(f"an array begins as {_name(shape)}, {_name(code)}")
+        raise RefusedError(f"an array begins as {describe(shape)}, {describe(code)}")
     return Node(symbol)
 
 
 def _from_buffer(symbol: Symbol, data: object, dtype: object, shape: object, order: object) -> Node:
     if type(data) is not bytes and type(data) is not Blob:
-        raise RefusedError(f"the data of an array are {_name(data)}, not bytes")
+        raise RefusedError(f"the data of an array are {describe(data)}, not bytes")
     return Node(symbol, make_array(dtype, shape, order, data), complete=True)
 
 
@@ -257,11 +270,11 @@ def _scalar(symbol: Symbol, dtype: object, data: object) -> Node:
 
 def _encode(_symbol: Symbol, text: object, encoding: object) -> bytes | Blob:
     if encoding not in ("latin1", "latin-1"):
-        raise RefusedError(f"bytes are written in the encoding {_name(encoding)}")
+        raise RefusedError(f"bytes are written in the encoding {describe(encoding)}")
     if type(text) is Text:
         return Blob(text.offset, text.size, latin1=True)
     if type(text) is not str:
-        raise RefusedError(f"bytes are written as {_name(text)}")
+        raise RefusedError(f"bytes are written as {describe(text)}")
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError as error:
@@ -270,7 +283,7 @@ def _encode(_symbol: Symbol, text: object, encoding: object) -> bytes | Blob:
 
 def _bytes(_symbol: Symbol, data: object = b"") -> bytes | Blob:
     if type(data) is not bytes and type(data) is not Blob:
-        raise RefusedError(f"bytes are made from {_name(data)}")
+        raise RefusedError(f"bytes are made from {describe(data)}")
     return data
 
 
@@ -287,14 +300,3 @@ _CALLS: dict[Kind, Any] = {
     Kind.BYTES: _bytes,
     Kind.IGNORED: _ignored,
 }
-
-
-def _name(value: object) -> str:
-    """A value in a message: short, and never a walk through what a file has nested."""
-    if type(value) is Symbol:
-        return f"{value.module}.{value.name}"
-    if type(value) is Node:
-        return f"an object of {value.symbol.module}.{value.symbol.name}"
-    if type(value) in (str, bytes, int, float, bool, type(None)):
-        return repr(value)[:80]
-    return f"a {type(value).__name__}"
