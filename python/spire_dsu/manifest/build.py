@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -16,13 +17,13 @@ from typing import Any
 
 from spire_dsu.errors import ManifestError
 from spire_dsu.manifest.codec import Row, encode, named, source_of
+from spire_dsu.manifest.folder import BUILD_PREFIX, has_audio_name
 from spire_dsu.manifest.ids import Named, UniqueIds
 from spire_dsu.manifest.row_file import BLOCK_ROWS, RowFile, RowFileWriter
 from spire_dsu.textio import Note, printable
 from spire_dsu.types import Int64
 
 FILE_NAME = "manifest.rows"
-_BUILD = ".manifest-build-"
 
 Facts = dict[str, Any]
 Progress = Callable[[int], None]
@@ -38,7 +39,7 @@ def reusable(path: Path, facts: Facts) -> bool:
         file = RowFile(path)
         if any(file.facts.get(key) != value for key, value in facts.items()):
             return False
-        return all(_stamp(note[0]) == note for note in file.notes())
+        return all(_stamp(note[0], path.parent) == note for note in file.notes())
     except ManifestError:
         return False  # torn or damaged: it is made again
 
@@ -66,7 +67,7 @@ def build(
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder)
-    workshop = Path(tempfile.mkdtemp(prefix=_BUILD, dir=folder))
+    workshop = Path(tempfile.mkdtemp(prefix=BUILD_PREFIX, dir=folder))
     try:
         with (workshop / "lock").open("w") as lock:
             _lock(lock.fileno())
@@ -87,7 +88,7 @@ def build(
 
 def remove_abandoned(folder: Path) -> None:
     """Removes what builds left that were killed: their lock is free."""
-    for workshop in folder.glob(f"{_BUILD}*"):
+    for workshop in folder.glob(f"{BUILD_PREFIX}*"):
         with contextlib.suppress(OSError), (workshop / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(workshop, ignore_errors=True)
@@ -141,12 +142,12 @@ def _pick(writer: RowFileWriter, rows: Int64) -> Iterator[tuple[int, list[Any]]]
 class _Inputs:
     """What rows are read from, with sizes and times, in a temporary file; a context manager.
 
-    `outside` is the folder that is written to: it changes all the time, and holds no input.
+    `work` is the folder that the rows are written to.
     """
 
-    def __init__(self, folder: Path, outside: Path) -> None:
-        self._outside = os.path.abspath(outside)
-        self._file = tempfile.TemporaryFile("w+", dir=folder, encoding="ascii")  # noqa: SIM115
+    def __init__(self, workshop: Path, work: Path) -> None:
+        self._file = tempfile.TemporaryFile("w+", dir=workshop, encoding="ascii")  # noqa: SIM115
+        self._work = work
         self._last = ""
 
     def __enter__(self) -> _Inputs:
@@ -158,29 +159,41 @@ class _Inputs:
     def note(self, path: str | os.PathLike[str]) -> None:
         """Notes a file or folder that is about to be read."""
         name = os.path.abspath(path)
-        if name != self._last and not (name + "/").startswith(self._outside + "/"):
+        if name != self._last:
             self._last = name
-            self._file.write(json.dumps(_stamp(name)) + "\n")
+            self._file.write(json.dumps(_stamp(name, self._work)) + "\n")
 
     def notes(self) -> Iterator[list[Any]]:
-        """All notes; refuses a file that changed while it was read (a folder may get new files
-        beside).
-        """
+        """All notes; refuses a file that changed while it was read (a folder may get new files)."""
         self._file.seek(0)
         for line in self._file:
             stamp = json.loads(line)
-            if stamp[1] is not None and _stamp(stamp[0]) != stamp:
+            if stamp[1] is not None and _stamp(stamp[0], self._work) != stamp:
                 raise ManifestError(f"{printable(stamp[0])}: changed while it was read")
             yield stamp
 
 
-def _stamp(path: str) -> list[Any]:
-    """[path, bytes, time of the last change in ns]; a folder's size says nothing."""
+def _stamp(path: str, work: Path) -> list[Any]:
+    """[path, bytes of a file, time of the last change in ns]; what changes when the input does.
+
+    Where the output lies among the recordings its folder changes all the time; of such a folder
+    its recordings and its folders count.
+    """
     try:
         facts = os.stat(path)
+        if not os.path.isdir(path):
+            return [path, facts.st_size, facts.st_mtime_ns]
+        if not (path.rstrip("/") + "/").startswith(os.path.abspath(work) + "/"):
+            return [path, None, facts.st_mtime_ns]
+        with os.scandir(path) as found:
+            kept = sorted(
+                entry.name
+                for entry in found
+                if has_audio_name(entry.name) or (entry.is_dir() and entry.name[0] != ".")
+            )
+        return [path, None, hashlib.sha256(json.dumps(kept).encode()).hexdigest()]
     except OSError:
         return [path, None, None]
-    return [path, None if os.path.isdir(path) else facts.st_size, facts.st_mtime_ns]
 
 
 def _lock(descriptor: int) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from spire_dsu.errors import ManifestError
 from spire_dsu.manifest.codec import Row
@@ -19,6 +19,13 @@ AUDIO_EXTENSIONS = (
     *(".m4a", ".mp4", ".aac", ".webm", ".mka"),
     *(".aif", ".aiff", ".au", ".snd", ".sph", ".caf", ".w64", ".rf64"),
 )
+
+
+BUILD_PREFIX = ".manifest-build-"
+"""Our own folder, in which a manifest's rows are being written; never an input."""
+
+
+Wanted = Callable[[str], bool]
 
 
 def has_audio_name(name: str) -> bool:
@@ -35,7 +42,7 @@ def read_folder(path: str, note: Note) -> Iterator[Row]:
     Raises:
         ManifestError: a folder cannot be listed.
     """
-    for folder, names in _walk(path, note):
+    for folder, names in _walk(path, note, has_audio_name):
         prefix = folder[len(path.rstrip("/")) + 1 :]
         inner = [f"{prefix}/{name}" if prefix else name for name in names]
         pairs = [names_of(name) for name in inner]
@@ -50,13 +57,23 @@ def read_folder(path: str, note: Note) -> Iterator[Row]:
             yield Row(item, full)
 
 
-def _walk(top: str, note: Note) -> Iterator[tuple[str, list[str]]]:
-    """(folder, a run of its audio files): all runs together are sorted by the bytes of the whole
+def files_below(path: str, extension: str, note: Note) -> list[str]:
+    """The files with an extension in a folder and below, in the order of the bytes of their paths.
+
+    Raises:
+        ManifestError: a folder cannot be listed.
+    """
+    runs = _walk(path, note, lambda name: name.lower().endswith(extension))
+    return [os.path.join(folder, name) for folder, names in runs for name in names]
+
+
+def _walk(top: str, note: Note, wanted: Wanted) -> Iterator[tuple[str, list[str]]]:
+    """(folder, a run of its wanted files): all runs together are sorted by the bytes of the whole
     path.
     """
     # Each level of the stack is a folder's entries that are still to come, and the folders that
     # lead to it.
-    stack = [(top, _entries(top, note), frozenset({_identity(top)}))]
+    stack = [(top, _entries(top, note, wanted), frozenset({_identity(top)}))]
     while stack:
         folder, entries, above = stack[-1]
         run: list[str] = []
@@ -72,20 +89,21 @@ def _walk(top: str, note: Note) -> Iterator[tuple[str, list[str]]]:
         if inner is not None:
             identity = _identity(inner)
             if identity not in above:  # a link to a folder above would be walked without end
-                stack.append((inner, _entries(inner, note), above | {identity}))
+                stack.append((inner, _entries(inner, note, wanted), above | {identity}))
         elif not entries:
             stack.pop()
 
 
-def _entries(folder: str, note: Note) -> list[tuple[str, bool]]:
-    """(name, is a folder) of audio files and folders, the first one last."""
+def _entries(folder: str, note: Note, wanted: Wanted) -> list[tuple[str, bool]]:
+    """(name, is a folder) of wanted files and of folders, the first one last."""
     note(folder)
     try:
         with os.scandir(folder) as found:
             entries = [
                 (entry.name, is_folder)
                 for entry in found
-                if (is_folder := _is_folder(entry)) or has_audio_name(entry.name)
+                if (is_folder := _is_folder(entry)) or wanted(entry.name)
+                if not entry.name.startswith(BUILD_PREFIX)
             ]
     except OSError as error:
         raise ManifestError(f"{printable(folder)}: cannot be listed: {error}") from error

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from spire_dsu.errors import ManifestError
 from spire_dsu.manifest.codec import Row
+from spire_dsu.manifest.folder import files_below
 from spire_dsu.manifest.ids import names_of
 from spire_dsu.manifest.jsonl import text_of
 from spire_dsu.textio import Note, clean, printable, utterance
@@ -43,7 +44,7 @@ def read_parquet(
     if unknown:
         raise ManifestError(f"no column {sorted(unknown)} here: {', '.join(COLUMNS)}")
     several = os.path.isdir(path)
-    files = _files(path, note) if several else [path]
+    files = files_below(path, ".parquet", note) if several else [path]
     for file in files:
         shown = printable(os.path.relpath(file, path) if several else os.path.basename(file))
         yield from _read_file(file, shown, note, columns, keep)
@@ -62,17 +63,6 @@ def as_parquet(file: IO[bytes], name: str) -> pq.ParquetFile:
         return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
     except (pa.ArrowException, OSError) as error:
         raise ManifestError(f"{name}: no Parquet: {error}") from error
-
-
-def _files(path: str, note: Note) -> list[str]:
-    def refuse(error: OSError) -> None:
-        raise ManifestError(f"{printable(path)}: cannot be listed: {error}") from error
-
-    found = []
-    for folder, _, names in os.walk(path, onerror=refuse):
-        note(folder)
-        found += [os.path.join(folder, name) for name in names if name.lower().endswith(".parquet")]
-    return sorted(found, key=os.fsencode)
 
 
 def _read_file(

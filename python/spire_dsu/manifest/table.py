@@ -61,6 +61,12 @@ class Manifest:
         for row, values in enumerate(self._file.rows(start, stop), start):
             yield decode(values, self.base, self._renamed.get(row))
 
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Removes the file of rows if `open_manifest` made it for this object alone."""
         if self._close is not None:

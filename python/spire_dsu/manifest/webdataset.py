@@ -12,7 +12,7 @@ from typing import Any
 
 from spire_dsu.errors import ManifestError, Reason
 from spire_dsu.manifest.codec import Row
-from spire_dsu.manifest.folder import has_audio_name
+from spire_dsu.manifest.folder import files_below, has_audio_name
 from spire_dsu.manifest.jsonl import text_of
 from spire_dsu.manifest.tars import Member, walk_tar
 from spire_dsu.textio import Note, clean, printable, utterance
@@ -33,22 +33,11 @@ def read_webdataset(path: str, note: Note) -> Iterator[Row]:
         ManifestError: a damaged or compressed tar, a sample with two recordings, unreadable JSON.
     """
     several = os.path.isdir(path)
-    for tar in _tars(path, note) if several else [path]:
+    for tar in files_below(path, ".tar", note) if several else [path]:
         shown = os.path.relpath(tar, path) if several else os.path.basename(tar)
         prefix = f"{printable(os.path.splitext(shown)[0])}/" if several else ""
         for key, members in groupby(walk_tar(tar, note), key=lambda member: _key(member.name)):
             yield Row(_sample(prefix + key, tar, printable(shown), list(members)))
-
-
-def _tars(path: str, note: Note) -> list[str]:
-    def refuse(error: OSError) -> None:
-        raise ManifestError(f"{printable(path)}: cannot be listed: {error}") from error
-
-    found = []
-    for folder, _, names in os.walk(path, onerror=refuse):
-        note(folder)
-        found += [os.path.join(folder, name) for name in names if name.lower().endswith(".tar")]
-    return sorted(found, key=os.fsencode)
 
 
 def _key(name: str) -> str:
