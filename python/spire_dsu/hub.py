@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,8 @@ class HubId:
     def download_command(self, files: Sequence[str], folder: str) -> str:
         """What a user types, where there is a network, to have the files in a folder."""
         revision = f" --revision {self.revision}" if self.revision else ""
-        return f"hf download {self.repository} {' '.join(files)}{revision} --local-dir {folder}"
+        wanted = " ".join(f"--include {shlex.quote(name)}" for name in files)
+        return f"hf download {self.repository} {wanted}{revision} --local-dir {folder}"
 
 
 def fetch(

@@ -21,7 +21,9 @@ from spire_dsu.files import sha256_of_file
 
 CONFIG_FILE = "config.json"
 _PACKAGE = Path(__file__).parent
-_ENCODER_FILES = ("config.json", "model.safetensors")
+_SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
+_PICKLED = "pytorch_model.bin"
+_SAFE_FILES = ("config.json", *_SAFETENSORS, "model-*.safetensors")
 _ANYWHERE = (
     "Discretizer.from_parts(encoder=FOLDER, centroids=FILE, layer={layer}, normalize_eps={eps})"
 )
@@ -42,7 +44,7 @@ class ResolvedModel:
     confined: bool
 
     def encoder_folder(self) -> Path:
-        """The folder with the encoder's `config.json` and safetensors weights, fetched if need be.
+        """The folder with the encoder's `config.json` and weights, fetched if need be.
 
         Raises:
             ModelError: there is none; says what to fetch where, and how to name a local copy.
@@ -96,7 +98,9 @@ class ResolvedModel:
         commands = []
         encoder = hub.HubId.parse(self.config.encoder)
         if encoder:
-            commands.append(encoder.download_command(_ENCODER_FILES, "FOLDER"))
+            commands.append(
+                encoder.download_command(["config.json", "model*.safetensors", _PICKLED], "FOLDER")
+            )
         codebook = hub.HubId.parse_file(self.config.codebook)
         if codebook:
             commands.append(codebook[0].download_command([codebook[1]], "."))
@@ -152,7 +156,10 @@ def available_presets() -> dict[str, Path]:
 
 
 def encoder_folder(folder: str | os.PathLike[str], reference: str | None = None) -> Path:
-    """The folder of a Hugging Face encoder: `config.json` and weights in safetensors.
+    """The folder of a Hugging Face encoder: `config.json` and weights.
+
+    Weights are safetensors; `pytorch_model.bin`, which only the encoder's own reader opens, is
+    fetched from a repository that holds nothing else.
 
     Args:
         folder: a local folder; or a hub id, which is fetched when first used.
@@ -162,7 +169,7 @@ def encoder_folder(folder: str | os.PathLike[str], reference: str | None = None)
         A local folder.
 
     Raises:
-        ModelError: neither is there, or the weights are not safetensors.
+        ModelError: neither is there, or it has no weights.
     """
     reference = os.fspath(folder) if reference is None else reference
     path = Path(folder).expanduser()
@@ -173,7 +180,11 @@ def encoder_folder(folder: str | os.PathLike[str], reference: str | None = None)
     hub_id = hub.HubId.parse(reference)
     if hub_id is None:
         raise ModelError(f"encoder {reference!r}: no such folder, and not a hub id 'owner/name'")
-    return hub.fetch(hub_id, _ENCODER_FILES, _has_encoder, " and ".join(_ENCODER_FILES))
+    try:
+        return hub.fetch(hub_id, _SAFE_FILES, _has_encoder, "config.json and model.safetensors")
+    except ModelError:
+        wanted = ["config.json", _PICKLED]
+        return hub.fetch(hub_id, wanted, _has_encoder, "config.json and weights")
 
 
 def cache_folder() -> Path:
@@ -202,7 +213,7 @@ def _resolve_on_hub(hub_id: hub.HubId) -> ResolvedModel:
     # What the configuration names by a relative path comes from the same repository.
     wanted = []
     if not hub.HubId.parse(model.config.encoder):
-        wanted += [f"{model.config.encoder}/{name}" for name in _ENCODER_FILES]
+        wanted += [f"{model.config.encoder}/{name}" for name in _SAFE_FILES]
     if not hub.HubId.parse_file(model.config.codebook):
         wanted.append(model.config.codebook)
     if wanted:
@@ -253,7 +264,8 @@ def _load_folder(folder: Path) -> ModelConfig:
 
 
 def _has_encoder(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in _ENCODER_FILES)
+    weights = any((folder / name).is_file() for name in (*_SAFETENSORS, _PICKLED))
+    return weights and (folder / "config.json").is_file()
 
 
 def _no_encoder(folder: Path) -> str:

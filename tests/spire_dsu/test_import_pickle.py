@@ -162,6 +162,16 @@ def test_without_trust_nothing_is_even_opened(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_is_not_replaced_by_its_own_codebook(tmp_path: Path) -> None:
+    joblib.dump(fitted(), tmp_path / "km")
+    before = (tmp_path / "km").read_bytes()
+    (tmp_path / "link").symlink_to(tmp_path / "km")
+    for out in ("km", "link"):
+        with pytest.raises(ModelError, match="name another --out"):
+            import_codebook(tmp_path / "km", tmp_path / out, trust_pickle=True)
+    assert (tmp_path / "km").read_bytes() == before
+
+
 def test_a_model_that_was_never_fitted_is_told(tmp_path: Path) -> None:
     joblib.dump(KMeans(3), tmp_path / "km")
     with pytest.raises(ModelError, match="never fitted"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from spire_dsu.codebook import save_codebook
 from spire_dsu.config import ModelConfig, load_json, write_resolved
 from spire_dsu.errors import ConfigError, ModelError
 from spire_dsu.hub import HubId
+from spire_dsu.import_pickle import import_codebook
 from spire_dsu.presets import (
     available_presets,
     cache_folder,
@@ -28,7 +30,7 @@ from spire_dsu.presets import (
 )
 
 CENTROIDS = np.arange(6, dtype=np.float32).reshape(2, 3)
-PICKLE = b"\x80\x04\x95 a pickle that nothing may read"
+PICKLE = pickle.dumps(CENTROIDS)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -203,20 +205,19 @@ def test_missing_parts_are_named(tmp_path: Path) -> None:
     model = resolve(make_model(tmp_path / "model", encoder="gone", codebook="gone.safetensors"))
     assert "'gone'" in message(model.encoder_folder)
     assert "'gone.safetensors'" in message(model.codebook_file)
-    (tmp_path / "model" / "encoder" / "model.safetensors").rename(
-        tmp_path / "model" / "encoder" / "pytorch_model.bin"
-    )
-    text = message(encoder_folder, tmp_path / "model" / "encoder")
-    assert "model.safetensors" in text
-    assert "pytorch_model.bin" in text
+    encoder = tmp_path / "model" / "encoder"
+    (encoder / "model.safetensors").rename(encoder / "tf_model.h5")
+    text = message(encoder_folder, encoder)
+    assert "needs config.json and model.safetensors" in text
+    assert "has config.json, tf_model.h5" in text
 
 
 def test_offline_the_error_says_what_to_fetch_and_how_to_use_it() -> None:
     model = resolve("spire")
     for text in (message(model.encoder_folder), message(model.codebook_file)):
         for word in (
-            "hf download facebook/hubert-large-ll60k config.json model.safetensors",
-            "hf download utter-project/SpireKMeans kmeans_model",
+            "hf download facebook/hubert-large-ll60k --include config.json --include 'model*.saf",
+            "hf download utter-project/SpireKMeans --include kmeans_model --local-dir .",
             "Discretizer.from_parts(encoder=FOLDER, centroids=FILE, layer=22, normalize_eps=1e-05)",
             "not on this machine",
         ):
@@ -230,6 +231,9 @@ def test_an_encoder_in_the_hub_cache_needs_no_network(tmp_path: Path) -> None:
     folder = cache_on_hub(tmp_path, "facebook/hubert-large-ll60k", files)
     assert resolve("spire").encoder_folder() == folder
     assert encoder_folder("facebook/hubert-large-ll60k") == folder
+    # An older repository has no safetensors; its pickle is then the weights.
+    old = cache_on_hub(tmp_path, "lab/old", {"config.json": b"{}", "pytorch_model.bin": b"w"})
+    assert encoder_folder("lab/old") == old
 
 
 def test_a_pickled_codebook_is_never_read_and_its_import_is_found_by_content(
@@ -244,15 +248,16 @@ def test_a_pickled_codebook_is_never_read_and_its_import_is_found_by_content(
     assert command in text
     assert not place.exists()
 
-    save_codebook(wanted, CENTROIDS, {"source_sha256": hashlib.sha256(PICKLE).hexdigest()})
+    import_codebook(folder / "kmeans_model", wanted, trust_pickle=True)
     assert model.codebook_file() == wanted == imported_codebook(folder / "kmeans_model")
 
     # Another codebook under the same name on the hub: the old import must not be taken for it.
-    cache_on_hub(tmp_path, "utter-project/SpireKMeans", {"kmeans_model": PICKLE + b"2"})
+    changed = pickle.dumps(CENTROIDS + 1)
+    cache_on_hub(tmp_path, "utter-project/SpireKMeans", {"kmeans_model": changed})
     assert "import-codebook" in message(model.codebook_file)
 
     # A file put there by hand, under the right name, says itself what it is.
-    other = place / f"{hashlib.sha256(PICKLE + b'2').hexdigest()}.safetensors"
+    other = place / f"{hashlib.sha256(changed).hexdigest()}.safetensors"
     other.write_bytes(wanted.read_bytes())
     assert "was not imported from" in message(model.codebook_file)
 

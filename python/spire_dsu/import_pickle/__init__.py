@@ -81,6 +81,8 @@ def import_codebook(
             "comes from, say so with --trust-pickle (trust_pickle=True); even then it is read in a "
             "process of its own, which knows only what a k-means needs"
         )
+    if Path(out).exists() and path.exists() and path.samefile(out):
+        raise ModelError(f"{path}: would be replaced by its own codebook; name another --out")
     with _open_regular(path) as file:
         limits = limits or Limits()
         digest = _sha256(file, path, limits)
@@ -130,6 +132,8 @@ def _read_in_process(
         "cpu_seconds": limits.cpu_seconds,
         "file_bytes": limits.file_bytes,
     }
+    # Nothing of the user's goes in, but where a cluster keeps Python's own library.
+    environment = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
     with (
         tempfile.TemporaryFile() as answer,
         tempfile.TemporaryFile() as messages,
@@ -143,7 +147,7 @@ def _read_in_process(
                 stdout=answer,
                 stderr=messages,
                 pass_fds=[scratch.fileno()],
-                env={},
+                env=environment,
                 timeout=limits.wall_seconds,
                 check=False,
             ).returncode
