@@ -52,13 +52,13 @@ Features as_features(const py::array& features) {
   f.data = features.data();
   f.num_frames = features.shape(0);
   f.dims = features.shape(1);
-  const py::ssize_t size = features.itemsize();
-  const bool row_is_dense = f.dims <= 1 || features.strides(1) == size;
-  const bool rows_are_aligned = f.num_frames <= 1 || features.strides(0) % size == 0;
-  if (!row_is_dense || !rows_are_aligned ||
-      reinterpret_cast<std::uintptr_t>(f.data) % static_cast<std::size_t>(size) != 0)
+  const auto size = static_cast<std::uintptr_t>(features.itemsize());
+  const bool dense = f.dims <= 1 || features.strides(1) == features.itemsize();
+  const bool aligned = features.strides(0) % features.itemsize() == 0 &&
+                       reinterpret_cast<std::uintptr_t>(f.data) % size == 0;
+  if (features.size() > 0 && !(dense && aligned))
     raise_input_error("the values of a row of features must lie side by side, aligned");
-  f.stride = features.strides(0) / size;
+  f.stride = features.strides(0) / features.itemsize();
   return f;
 }
 

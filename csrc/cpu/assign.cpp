@@ -1,79 +1,196 @@
+// How a batch is worked off: blocks of rows to threads, each block down the ladder of screens, what
+// is left in float64.
 #include "spire_dsu/assign.h"
 
-#include <sched.h>
-
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
-#include <thread>
+#include <numeric>
 
+#include "detail/codebook.h"
 #include "detail/load.h"
 #include "detail/nearest.h"
 #include "detail/parallel.h"
+#include "detail/screen.h"
 
 namespace spire_dsu::cpu {
+namespace {
 
-struct Codebook::Data {
-  Centroids centroids;
-  Status status;
+constexpr std::int64_t kBlockRows = 192;  // rows that one thread takes through all panels at once
+constexpr std::int64_t kBlockFloats =
+    192 * 1024;  // fewer rows where they are long, so that they stay in cache
+constexpr std::int64_t kScanRows = 16;  // rows compared with all centroids at once
+
+/// What all threads of one call share.
+struct Job {
+  const Features& features;
+  Codebook::Data& codebook;
+  std::vector<const Screen*> ladder;
+  std::int32_t* ids;
+  int threads;
+  std::int64_t block_rows;
+  FirstIndex bad_row;
+  std::atomic<std::size_t> first_screen{
+      0};  // later ones when the first ones do not pay; no label depends on it
 };
 
-static double distance(const float* x, const float* c, std::int64_t dims) {
-  double sum = 0.0;
-  for (std::int64_t d = 0; d < dims; ++d) {
-    const double difference = static_cast<double>(x[d]) - static_cast<double>(c[d]);
-    sum += difference * difference;
+/// What one thread owns.
+class Worker {
+ public:
+  explicit Worker(const Job& job) {
+    const std::int64_t rows = job.block_rows, dims = job.features.dims;
+    block_.codes = aligned_array<std::uint32_t>(rows * dims);
+    block_.scale = aligned_array<float>(rows);
+    block_.bias = aligned_array<std::int32_t>(rows);
+    block_.extras = aligned_array<float>(rows * kMaxExtras);
+    block_.threshold = aligned_array<float>(rows);
+    block_.num_candidates = aligned_array<std::int32_t>(rows);
+    block_.low = aligned_array<float>(rows * kMaxCandidates);
+    block_.candidates = aligned_array<std::int32_t>(rows * kMaxCandidates);
+    block_.scratch = aligned_array<float>(RowBlock::scratch_size(dims));
+    converted_ = aligned_array<float>(kScanRows * dims);
+    rows_.reserve(static_cast<std::size_t>(rows));
+    left_.reserve(static_cast<std::size_t>(rows));
+    unscreened_.reserve(static_cast<std::size_t>(rows));
   }
-  return sum;
+
+  void assign(Job& job, std::int64_t first, std::int64_t count) {
+    rows_.resize(static_cast<std::size_t>(count));
+    std::iota(rows_.begin(), rows_.end(), first);
+    unscreened_.clear();
+    for (std::size_t i = job.first_screen; i < job.ladder.size() && !rows_.empty(); ++i) {
+      screen(job, *job.ladder[i]);
+      const bool pays = left_.size() <= rows_.size() / 2 || rows_.size() <= kTileRows;
+      if (!pays && i + 1 < job.ladder.size()) job.first_screen = i + 1;
+      rows_.swap(left_);
+    }
+    unscreened_.insert(unscreened_.end(), rows_.begin(), rows_.end());
+    for (std::size_t i = 0; i < unscreened_.size(); i += kScanRows) scan_all(job, i);
+  }
+
+  AssignStats stats;
+
+ private:
+  /// Labels the rows of rows_ that the screen can; the others go to left_ or unscreened_.
+  void screen(Job& job, const Screen& screen) {
+    const PackedCodebook& packed = job.codebook.packed(screen, job.threads);
+    left_.clear();
+    if (!packed.usable) {
+      left_ = rows_;
+      return;
+    }
+    const Centring centring = job.codebook.centring(screen);
+    block_.steps = packed.steps;
+    std::size_t encoded = 0;
+    for (const std::int64_t row : rows_) {
+      const float* x = load_row(job.features, row, converted_.get());
+      if (screen.encode_row(x, centring, static_cast<std::int64_t>(encoded), block_)) {
+        rows_[encoded++] = row;
+      } else if (all_finite(x, centring.dims)) {
+        unscreened_.push_back(row);
+      } else {
+        job.bad_row.offer(row);
+      }
+    }
+    rows_.resize(encoded);
+    screen.scan(packed, static_cast<std::int64_t>(encoded), block_);
+    for (std::size_t i = 0; i < encoded; ++i)
+      settle(job, screen, static_cast<std::int64_t>(i), rows_[i]);
+  }
+
+  /// Decides one row among its candidates.
+  void settle(Job& job, const Screen& screen, std::int64_t slot, std::int64_t row) {
+    std::int32_t count = block_.num_candidates[slot];
+    if (count == RowBlock::kOverflow) {
+      ++stats.deferred;
+      left_.push_back(row);
+      return;
+    }
+    const float* low = block_.low.get() + slot * kMaxCandidates;
+    std::int32_t* candidates = block_.candidates.get() + slot * kMaxCandidates;
+    std::int32_t kept = 0;
+    for (std::int32_t i = 0; i < count; ++i)
+      if (low[i] <= block_.threshold[slot]) candidates[kept++] = candidates[i];
+    if (kept == 1) {
+      ++stats.certified;
+      job.ids[row] = candidates[0];
+      return;
+    }
+    ++stats.rescored;
+    stats.candidates += kept;
+    const Centroids& c = job.codebook.centroids;
+    Nearest nearest(load_row(job.features, row, converted_.get()), c.data, c.dims, screen.distance);
+    for (std::int32_t i = 0; i < kept; ++i) nearest.offer(candidates[i]);
+    job.ids[row] = nearest.label();
+  }
+
+  /// Compares up to kScanRows of unscreened_, from `begin` on, with all centroids in float64.
+  void scan_all(Job& job, std::size_t begin) {
+    const Centroids& c = job.codebook.centroids;
+    const std::size_t end = std::min(unscreened_.size(), begin + kScanRows);
+    std::vector<Nearest> nearest;
+    for (std::size_t i = begin; i < end; ++i) {
+      float* buffer = converted_.get() + static_cast<std::int64_t>(i - begin) * c.dims;
+      nearest.emplace_back(load_row(job.features, unscreened_[i], buffer), c.data, c.dims,
+                           job.ladder[0]->distance);
+    }
+    for (std::int32_t k = 0; k < c.count; ++k)
+      for (Nearest& row : nearest) row.offer(k);
+    for (std::size_t i = begin; i < end; ++i) job.ids[unscreened_[i]] = nearest[i - begin].label();
+    stats.scanned += static_cast<std::int64_t>(end - begin);
+  }
+
+  RowBlock block_;
+  AlignedArray<float> converted_;                       // [kScanRows, dims]
+  std::vector<std::int64_t> rows_, left_, unscreened_;  // row numbers within the batch
+};
+
+/// Rows per block: long rows make smaller blocks, few rows are shared evenly; whole tiles.
+std::int64_t rows_per_block(const Features& f, int threads) {
+  const auto tiles = [](std::int64_t rows) {
+    return (rows + kTileRows - 1) / kTileRows * kTileRows;
+  };
+  const std::int64_t most =
+      std::clamp<std::int64_t>(kBlockFloats / f.dims / kTileRows * kTileRows, 24, kBlockRows);
+  const std::int64_t blocks = (f.num_frames + most - 1) / most;
+  const std::int64_t even = (blocks + threads - 1) / threads * threads;
+  return blocks > 8 * threads ? most : std::min(most, tiles((f.num_frames + even - 1) / even));
 }
 
-static bool all_finite(const float* x, std::int64_t dims) {
-  return std::all_of(x, x + dims, [](float value) { return std::isfinite(value); });
-}
-
-const char* isa_name(Isa) { return "portable"; }
-std::vector<Isa> available_isas() { return {Isa::portable}; }
-
-int default_threads() {
-  if (const char* text = std::getenv("OMP_NUM_THREADS"); text != nullptr)
-    if (const int number = std::atoi(text); number > 0) return number;
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-}
-
-Codebook::Codebook(const Centroids& centroids, int) : data_(new Data{centroids, {}}) {
-  for (std::int64_t k = 0; k < centroids.count && data_->status.ok(); ++k)
-    if (!all_finite(centroids.data + k * centroids.dims, centroids.dims))
-      data_->status = {StatusCode::non_finite_centroid, k};
-}
-Codebook::~Codebook() = default;
-Status Codebook::status() const { return data_->status; }
-const Centroids& Codebook::centroids() const { return data_->centroids; }
+}  // namespace
 
 Status assign(const Features& f, const Codebook& codebook, std::int32_t* ids,
               const AssignOptions& options) {
-  const Centroids& c = codebook.centroids();
-  if (f.dims != c.dims) return {StatusCode::bad_shape, f.dims};
+  if (f.dims != codebook.centroids().dims) return {StatusCode::bad_shape, f.dims};
   if (!codebook.status().ok()) return codebook.status();
-  constexpr std::int64_t kRows = 64;
+  if (f.num_frames == 0) return {};
   const int threads = options.threads > 0 ? options.threads : default_threads();
-  std::vector<float> buffers(static_cast<std::size_t>(threads * f.dims));
-  std::atomic<std::int64_t> bad_row{f.num_frames};
-  parallel_for(threads, (f.num_frames + kRows - 1) / kRows, [&](int worker, std::int64_t task) {
-    for (std::int64_t i = task * kRows; i < std::min(f.num_frames, (task + 1) * kRows); ++i) {
-      const float* x = load_row(f, i, buffers.data() + worker * f.dims);
-      if (!all_finite(x, f.dims)) {
-        for (std::int64_t seen = bad_row; i < seen && !bad_row.compare_exchange_weak(seen, i);) {
-        }
-        return;
-      }
-      Nearest nearest(x, c.data, c.dims, distance);
-      for (std::int32_t k = 0; k < c.count; ++k) nearest.offer(k);
-      ids[i] = nearest.label();
-    }
+  Job job{.features = f,
+          .codebook = codebook.data(),
+          .ladder = screens_of(options.isa),
+          .ids = ids,
+          .threads = threads,
+          .block_rows = rows_per_block(f, threads),
+          .bad_row = {}};
+  const std::int64_t blocks = (f.num_frames + job.block_rows - 1) / job.block_rows;
+  std::vector<Worker> workers;
+  for (std::int64_t t = 0; t < std::min<std::int64_t>(threads, blocks); ++t)
+    workers.emplace_back(job);
+  job.codebook.packed(*job.ladder[0], threads);
+  parallel_for(threads, blocks, [&](int worker, std::int64_t block) {
+    const std::int64_t first = block * job.block_rows;
+    if (first > job.bad_row.index()) return;
+    workers[static_cast<std::size_t>(worker)].assign(
+        job, first, std::min(job.block_rows, f.num_frames - first));
   });
-  if (bad_row < f.num_frames) return {StatusCode::non_finite_feature, bad_row};
+  if (options.stats != nullptr) {
+    for (const Worker& worker : workers) {
+      options.stats->certified += worker.stats.certified;
+      options.stats->rescored += worker.stats.rescored;
+      options.stats->candidates += worker.stats.candidates;
+      options.stats->deferred += worker.stats.deferred;
+      options.stats->scanned += worker.stats.scanned;
+    }
+  }
+  if (job.bad_row.any()) return {StatusCode::non_finite_feature, job.bad_row.index()};
   return {};
 }
 

@@ -31,6 +31,17 @@ static inline float from_float16(std::uint16_t half) {
   return float_from_bits(bits | sign);
 }
 
+static inline bool all_finite(const float* x, std::int64_t dims) {
+  std::uint32_t overflow =
+      0;  // the highest bit: some exponent is all ones, and one more carries out of it
+  for (std::int64_t d = 0; d < dims; ++d) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &x[d], sizeof bits);
+    overflow |= (bits & 0x7F800000U) + 0x00800000U;
+  }
+  return (overflow >> 31U) == 0;
+}
+
 /// Row i as float32 [dims]: where it lies, or converted into `buffer`.
 static inline const float* load_row(const Features& f, std::int64_t i, float* buffer) {
   if (f.dtype == DType::float32) return static_cast<const float*>(f.data) + i * f.stride;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cfenv>
 #include <cstdint>
+#include <limits>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -25,6 +26,21 @@ class DefaultFloatEnvironment {
 
  private:
   std::fenv_t saved_{};
+};
+
+/// The lowest of the indices that any thread offered.
+class FirstIndex {
+ public:
+  void offer(std::int64_t index) {
+    for (std::int64_t seen = index_; index < seen && !index_.compare_exchange_weak(seen, index);) {
+    }
+  }
+  bool any() const { return index_ != kNone; }
+  std::int64_t index() const { return index_; }
+
+ private:
+  static constexpr std::int64_t kNone = std::numeric_limits<std::int64_t>::max();
+  std::atomic<std::int64_t> index_{kNone};
 };
 
 /// Calls body(worker, task) for every task; worker is in [0, threads). The body must not throw.
