@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from pydantic import JsonValue
 
-from spire_dsu.errors import Reason
 from spire_dsu.journal import JournalError, journal_names, parse_journal
 from spire_dsu.shards import (
     MANIFEST,
@@ -162,11 +161,10 @@ def _check_shard(source: _Source, info: ShardInfo) -> _Checked:
     samples = 0
     try:
         for batch in source.batches(info):
-            ids, status = batch.column("id"), batch.column("status")
+            ids = batch.column("id")
             hashes.append(np.fromiter(map(hash, ids), np.int64, len(ids)))
-            counts.update(status)
-            ok_N = np.array([value == Reason.OK.value for value in status])
-            samples += int(batch.numbers("num_samples")[ok_N].sum())
+            counts.update(batch.statuses())
+            samples += int(batch.numbers("num_samples")[batch.ok].sum())
         if (counts, samples) != (info.counts, info.samples):
             raise ShardError(f"{info.file}: its counts are not those that are listed for it")
     except ShardError as error:

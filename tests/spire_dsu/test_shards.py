@@ -23,7 +23,9 @@ from spire_dsu.shards import (
     num_clusters,
     open_shards,
     parse_shard,
+    seal,
     shard_name,
+    unseal,
     write_shard,
     writer,
 )
@@ -248,7 +250,7 @@ def test_hostile_tables_raise_documented_errors(tmp_path: Path) -> None:
         (good.slice(0, 0), "holds 0 rows", {}),
         (changed("status", ["fine"]), "unknown status", {}),
         (changed("units", [[49, 50]]), "a unit of 50 or more", {}),
-        (changed("units", [[1, 2, 3, 4, 5, 6]]), "declares 6 units", {}),
+        (changed("units", [[1, 2, 3, 4, 5, 6]]), "differ in length", {}),
         (changed("durations", [[2**32 - 1, 2**32 - 1]]), "do not add up", {}),
         (changed("num_frames", [2**62]), "do not add up", {}),
         (good, "not those that are listed", {"frames": 4}),
@@ -296,6 +298,10 @@ def test_a_manifest_whose_rows_do_not_add_up_is_refused(
     manifest = convert(tmp_path, make_rows(16))
     with pytest.raises(ShardError, match=r"manifest\.json"):
         OutputManifest.from_bytes(manifest.model_copy(update=changes).to_bytes())
+    content = unseal(manifest.to_bytes())
+    content["totals"]["units"] += 1
+    with pytest.raises(ShardError, match="totals are not those"):
+        OutputManifest.from_bytes(seal(content))
 
 
 def test_a_manifest_is_canonical_and_carries_no_time(tmp_path: Path) -> None:

@@ -10,7 +10,15 @@ import pytest
 from unit_rows import FINGERPRINT, MULTIPLIER, convert, make_rows, row_of_frames, tree
 
 from spire_dsu.journal import Journal, Plan
-from spire_dsu.shards import MANIFEST, OutputManifest, ShardError, open_shards, write_shard
+from spire_dsu.shards import (
+    MANIFEST,
+    OutputManifest,
+    ShardError,
+    open_shards,
+    seal,
+    unseal,
+    write_shard,
+)
 from spire_dsu.verify import verify
 
 FLIPS = 100 * MULTIPLIER
@@ -133,8 +141,7 @@ def test_threads_do_not_change_the_answer(tmp_path: Path) -> None:
 
 def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:
     manifest = convert(tmp_path, make_rows(8))
-    data = manifest.to_bytes().replace(b'"version": 1', b'"version": 2')
-    (tmp_path / MANIFEST).write_bytes(data)
+    (tmp_path / MANIFEST).write_bytes(seal({**unseal(manifest.to_bytes()), "version": 2}))
     (problem,) = verify(tmp_path).problems
     assert problem.file == MANIFEST
     assert "version" in str(problem)

@@ -13,7 +13,9 @@ from spire_dsu.shards.listing import (
     OutputManifest,
     ShardInfo,
     num_clusters,
+    seal,
     shard_name,
+    unseal,
     writer_facts,
 )
 from spire_dsu.shards.reader import Shards, open_shards, parse_shard, read_shard
@@ -32,7 +34,9 @@ __all__ = [
     "open_shards",
     "parse_shard",
     "read_shard",
+    "seal",
     "shard_name",
+    "unseal",
     "write_shard",
     "writer_facts",
 ]

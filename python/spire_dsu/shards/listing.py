@@ -80,9 +80,7 @@ class OutputManifest(Config):
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, no times, and a digest of all the rest."""
-        content = {**self.model_dump(mode="json"), "totals": self.totals()}
-        content["digest"] = hashlib.sha256(canonical(content)).hexdigest()
-        return canonical(content)
+        return seal({**self.model_dump(mode="json"), "totals": self.totals()})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> OutputManifest:
@@ -93,15 +91,13 @@ class OutputManifest(Config):
                 `num_rows`.
         """
         try:
-            content = json.loads(data)
-            for derived in ("totals", "digest"):
-                content.pop(derived)
+            content = unseal(data)
+            totals = content.pop("totals", None)
             manifest = cls.model_validate_json(json.dumps(content))
-            intact = manifest.to_bytes() == data
-        except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        except ValueError as error:
             raise ShardError(f"{MANIFEST} is damaged: {first_line(error)}") from error
-        if not intact:
-            raise ShardError(f"{MANIFEST} is damaged: its content does not fit its digest")
+        if totals != manifest.totals():
+            raise ShardError(f"{MANIFEST}: its totals are not those of its shards")
         for k, shard in enumerate(manifest.shards):
             rows = min(manifest.rows_per_shard, manifest.num_rows - k * manifest.rows_per_shard)
             if (shard.index, shard.file, shard.rows) != (k, shard_name(k), rows):
@@ -146,6 +142,28 @@ def canonical(content: Any) -> bytes:
     """JSON with one spelling only, so that equal contents are equal bytes."""
     text = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=True, allow_nan=False)
     return text.encode() + b"\n"
+
+
+def seal(content: dict[str, Any]) -> bytes:
+    """Canonical JSON with a digest of itself, under the key `digest`."""
+    return canonical({**content, "digest": hashlib.sha256(canonical(content)).hexdigest()})
+
+
+def unseal(data: bytes) -> dict[str, Any]:
+    """The content of what `seal` made.
+
+    Raises:
+        ValueError: a byte is not as it was.
+    """
+    try:
+        content: dict[str, Any] = json.loads(data)
+        del content["digest"]
+        intact = seal(content) == data
+    except (LookupError, TypeError, RecursionError) as error:
+        raise ValueError(first_line(error)) from error
+    if not intact:
+        raise ValueError("its content does not fit its digest")
+    return content
 
 
 def first_line(error: BaseException) -> str:
