@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,9 @@ def _write(
 ) -> None:
     base = facts["base"].rstrip("/") + "/"
     for row in read(inputs.note):
+        if not row.utterance.id:
+            name = f"row-{writer.count + 1}"
+            row = Row(replace(row.utterance, id=name), name)
         ids.add(row.utterance.id)
         writer.add(encode(row, base))
         if progress is not None and writer.count % BLOCK_ROWS == 0:

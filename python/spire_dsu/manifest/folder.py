@@ -119,5 +119,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _identity(folder: str) -> tuple[int, int]:
-    facts = os.stat(folder)
+    try:
+        facts = os.stat(folder)
+    except OSError as error:
+        raise ManifestError(f"{printable(folder)}: cannot be listed: {error}") from error
     return facts.st_dev, facts.st_ino

@@ -42,7 +42,7 @@ def read_webdataset(path: str, note: Note) -> Iterator[Row]:
 
 def _key(name: str) -> str:
     folder, slash, base = name.rpartition("/")
-    return folder + slash + base.partition(".")[0]
+    return folder + slash + (base.partition(".")[0] or base)
 
 
 def _sample(name: str, tar: str, shown: str, members: list[Member]) -> Utterance:

@@ -26,6 +26,7 @@ def iterate_array(path: Path, key: str, note: Note = ignore) -> Iterator[dict[st
     """
     stream = _Stream(path, note)
     try:
+        stream.skip("\ufeff")
         stream.expect("{")
         while True:
             name = stream.value()
@@ -61,8 +62,6 @@ class _Stream:
         self._rest = b""
         self._ended = False
         self._decoder = json.JSONDecoder()
-        if self.peek() == "\ufeff":
-            self._at += 1
 
     def close(self) -> None:
         self._file.close()
@@ -84,6 +83,10 @@ class _Stream:
             raise self.error(f"{found or 'end of the file'!r} where {character!r} should be")
         self._at += 1
 
+    def skip(self, character: str) -> None:
+        if self.peek() == character:
+            self._at += 1
+
     def value(self) -> Any:
         """The next JSON value: more of the file is read until the value is whole."""
         self.peek()
@@ -98,10 +101,11 @@ class _Stream:
                 if not self._grow():
                     raise self.error(str(error)) from error
                 continue
-            # A number that touches the end of the buffer may go on behind it.
-            if end < len(self._buffer) or not self._grow():
-                self._at = end
-                return value
+            # A number at the end of the buffer may go on behind it: "1", "1.", "1.5e-".
+            if end + 2 >= len(self._buffer) and isinstance(value, (int, float)) and self._grow():
+                continue
+            self._at = end
+            return value
 
     def _grow(self) -> bool:
         """Doubles what is held (so that a long value is not parsed once per chunk); False at the
