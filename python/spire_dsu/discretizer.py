@@ -26,11 +26,17 @@ from spire_dsu.config import ChunkingConfig, ModelConfig, write_resolved
 from spire_dsu.errors import AudioError, ModelError, Reason
 from spire_dsu.features import Encoder
 from spire_dsu.manifest import derive_ids, printable
-from spire_dsu.presets import CONFIG_FILE, resolve
+from spire_dsu.presets import CONFIG_FILE, encoder_folder, resolve
 from spire_dsu.types import SAMPLING_RATE, Float32, Units, num_frames
 from spire_dsu.units import Codebook, StreamingQuantizer
 
 DEFAULT_MODEL = "mini"
+ENCODER_FILES = (
+    "config.json",
+    "*.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +78,16 @@ class Discretizer:
     Make one with `from_pretrained` (a preset, a folder, a hub id) or `from_parts`.
     """
 
-    def __init__(self, encoder: Encoder, codebook: LoadedCodebook, config: ModelConfig) -> None:
+    def __init__(
+        self, encoder: Encoder, codebook: LoadedCodebook, config: ModelConfig, encoder_files: Path
+    ) -> None:
         """For `from_pretrained` and `from_parts`; the parts must fit together.
 
         Raises:
             ModelError: the centroids are not as wide as the features.
         """
         self.encoder = encoder
+        self._encoder_files = encoder_files
         self.codebook = load_codebook(codebook, num_features=encoder.dim)
         self.config = config
         self._centroids = Codebook(self.codebook.centroids)
@@ -104,15 +113,16 @@ class Discretizer:
             ConfigError: its configuration is wrong.
         """
         found = resolve(model)
+        folder = found.encoder_folder()
         encoder = Encoder.from_pretrained(
-            found.encoder_folder(),
+            folder,
             layer=found.config.layer,
             normalize_eps=found.config.normalize_eps,
             chunking=found.config.chunking,
             device=device,
             precision=precision,
         )
-        return cls(encoder, load_codebook(found.codebook_file()), found.config)
+        return cls(encoder, load_codebook(found.codebook_file()), found.config, folder)
 
     @classmethod
     def from_parts(
@@ -142,8 +152,9 @@ class Discretizer:
             ModelError: the encoder or the centroids cannot be used, or do not fit together.
         """
         chunks = chunking or ChunkingConfig()
+        folder = encoder_folder(encoder)
         loaded = Encoder.from_pretrained(
-            encoder,
+            folder,
             layer=layer,
             normalize_eps=normalize_eps,
             chunking=chunks,
@@ -159,7 +170,7 @@ class Discretizer:
             normalize_eps=normalize_eps,
             chunking=chunks,
         )
-        return cls(loaded, codebook, config)
+        return cls(loaded, codebook, config, folder)
 
     @property
     def name(self) -> str:
@@ -291,8 +302,9 @@ class Discretizer:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ModelError(f"{folder}: exists and is not an empty folder")
         (folder / "encoder").mkdir(parents=True, exist_ok=True)
-        for file in self.encoder.files:
-            shutil.copyfile(file, folder / "encoder" / file.name)
+        for pattern in ENCODER_FILES:
+            for file in self._encoder_files.glob(pattern):
+                shutil.copyfile(file, folder / "encoder" / file.name)
         save_codebook(folder / "codebook.safetensors", self.codebook)
         saved = self.config.model_copy(
             update={"encoder": "encoder", "codebook": "codebook.safetensors"}
