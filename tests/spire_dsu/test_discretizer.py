@@ -138,8 +138,13 @@ def test_files_are_rows_in_order_and_a_bad_one_has_its_reason(
     names = ["good.flac", "text.wav", "missing.wav", "short.wav", "nan.wav", "good.flac"]
     rows = list(mini.encode_files([tmp_path / name for name in names]))
     assert [row.status for row in rows] == [
-        Reason.OK, Reason.DECODE_ERROR, Reason.MISSING, Reason.TOO_SHORT, Reason.NON_FINITE, Reason.OK,
-    ]  # fmt: skip
+        Reason.OK,
+        Reason.DECODE_ERROR,
+        Reason.MISSING,
+        Reason.TOO_SHORT,
+        Reason.NON_FINITE,
+        Reason.OK,
+    ]
     assert [row.id for row in rows] == ["good", "text", "missing", "short", "nan", "good#2"]
     assert (
         rows[0].units
