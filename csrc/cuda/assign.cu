@@ -1,4 +1,5 @@
-// assign: prepare rows -> screen them -> settle what the screen left open, a chunk of rows at a time.
+// assign: prepare rows -> screen them -> settle what the screen left open, a chunk of rows at a
+// time.
 #include <algorithm>
 #include <type_traits>
 
@@ -40,11 +41,11 @@ struct Chunk {
 
 constexpr std::int64_t kWorkspaceBytes = 256 << 20;
 
-/// 16-byte accesses to every row.
+/// Every row starts at a multiple of 16 bytes, and none reaches into the next.
 bool aligned(const Features& f) {
   const std::int64_t size = f.dtype == DType::float32 ? 4 : 2;
-  return reinterpret_cast<std::uintptr_t>(f.data) % 16 == 0 &&
-         (f.num_frames <= 1 || f.stride * size % 16 == 0);
+  return reinterpret_cast<std::uintptr_t>(f.data) % 16 == 0 && f.stride * size % 16 == 0 &&
+         f.stride >= f.dims;
 }
 
 Screen choose_screen(const Device& device, std::int64_t row_tiles, Screen wanted) {
@@ -124,8 +125,11 @@ cudaError_t settle(const Call& call, Workspace& work, Chunk chunk, std::int32_t*
                             work.candidates.get(),
                             ids + chunk.first,
                             call.options.counts};
-  return launch(&settle_rows<T>, divide_up<std::int64_t>(chunk.count, kRowWarps), dim3(32 * kRowWarps),
-                call.stream, job);
+  // A warp per row where rows are few, up to a thread per row where they fill the device.
+  const std::int64_t share = chunk.count / (4 * call.device.multiprocessors);
+  const int rows = static_cast<int>(std::clamp<std::int64_t>(share, kSettleWarps, kSettleThreads));
+  return launch(&settle_rows<T>, divide_up<std::int64_t>(chunk.count, rows), dim3(kSettleThreads),
+                call.stream, job, rows);
 }
 
 template <class T>
@@ -136,9 +140,11 @@ cudaError_t assign_chunks(Call call, std::int32_t* ids) {
   const int cluster = call.screen == Screen::hopper_pair ? 2 : 1;
   const int tiles = divide_up(call.codebook.count, portable ? kPortableTile : kHopperTile);
   const std::int64_t record = sizeof(RowHead) + kRecord * sizeof(Candidate);
-  const std::int64_t per_row = sizeof(RowBound) + record + (call.convert ? 2 * call.codebook.padded_dims : 0);
+  const std::int64_t per_row =
+      sizeof(RowBound) + record + (call.convert ? 2 * call.codebook.padded_dims : 0);
   const std::int64_t most = std::min(num_rows, choose_chunk(workers, per_row, kWorkspaceBytes));
-  call.splits = choose_splits(divide_up<std::int64_t>(most, kTileRows * cluster), tiles, workers / cluster);
+  call.splits =
+      choose_splits(divide_up<std::int64_t>(most, kTileRows * cluster), tiles, workers / cluster);
   Workspace work;
   const struct {
     cudaError_t error;
@@ -174,9 +180,15 @@ Status queue_assign(const Features& features, const Codebook& codebook, std::int
     return {StatusCode::unsupported, -1};
   call.convert = features.dtype != DType::float16 || !aligned(features);
   switch (features.dtype) {
-    case DType::float32: SPIRE_TRY(assign_chunks<float>(call, ids)); break;
-    case DType::float16: SPIRE_TRY(assign_chunks<__half>(call, ids)); break;
-    case DType::bfloat16: SPIRE_TRY(assign_chunks<__nv_bfloat16>(call, ids)); break;
+    case DType::float32:
+      SPIRE_TRY(assign_chunks<float>(call, ids));
+      break;
+    case DType::float16:
+      SPIRE_TRY(assign_chunks<__half>(call, ids));
+      break;
+    case DType::bfloat16:
+      SPIRE_TRY(assign_chunks<__nv_bfloat16>(call, ids));
+      break;
   }
   return {};
 }

@@ -1,10 +1,10 @@
 // Centroids made ready: their mean, what is left of them without it as float16, and the bounds.
 //
-// With y = x - mean, |x - c|^2 = |y|^2 - 2 (y . (c - mean) - |c - mean|^2 / 2): of what depends on c,
-// the smallest |c - mean|^2 / 2 - y . (c - mean) wins. Packed centroids p = 2^g (c - mean) give the
-// score  height - y . p  with  height = 2^-g |2^g (c - mean)|^2 / 2.  For rows that are multiplied as
-// they are, x . p = y . p + mean . p, so their heights hold mean . p as well.
-#include <vector>
+// With y = x - mean, |x - c|^2 = |y|^2 - 2 (y . (c - mean) - |c - mean|^2 / 2): of what depends on
+// c, the smallest |c - mean|^2 / 2 - y . (c - mean) wins. Packed centroids p = 2^g (c - mean) give
+// the score  height - y . p  with  height = 2^-g |2^g (c - mean)|^2 / 2.  For rows that are
+// multiplied as they are, x . p = y . p + mean . p, so their heights hold mean . p as well.
+#include <utility>
 
 #include "detail/codebook.h"
 #include "detail/convert.cuh"
@@ -44,7 +44,8 @@ __device__ void raise(float* most, float value) {
 
 /// A warp per centroid.
 __global__ void __launch_bounds__(32 * kWarps)
-    find_spread(const float* centroids, int count, int dims, const float* mean, CodebookBounds* bounds) {
+    find_spread(const float* centroids, int count, int dims, const float* mean,
+                CodebookBounds* bounds) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int k = static_cast<int>(blockIdx.x * kWarps + threadIdx.x / 32);
   if (k >= count) return;
@@ -64,8 +65,8 @@ __global__ void __launch_bounds__(32 * kWarps)
 
 /// A warp per packed centroid.
 __global__ void __launch_bounds__(32 * kWarps)
-    pack(const float* centroids, int count, int dims, int padded_dims, const float* mean, __half* packed,
-         float* centred_heights, float* raw_heights, CodebookBounds* bounds) {
+    pack(const float* centroids, int count, int dims, int padded_dims, const float* mean,
+         __half* packed, float* centred_heights, float* raw_heights, CodebookBounds* bounds) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int k = static_cast<int>(blockIdx.x * kWarps + threadIdx.x / 32);  // the grid fits exactly
   const float* c = centroids + static_cast<std::int64_t>(k) * dims;
@@ -74,7 +75,8 @@ __global__ void __launch_bounds__(32 * kWarps)
   double length = 0.0, norm = 0.0, residual = 0.0, along_mean = 0.0, mass = 0.0;
   for (int d = lane; d < padded_dims; d += 32) {
     const bool inside = k < count && d < dims;
-    const double exact = inside ? ldexp(static_cast<double>(c[d]) - static_cast<double>(mean[d]), g) : 0.0;
+    const double exact =
+        inside ? ldexp(static_cast<double>(c[d]) - static_cast<double>(mean[d]), g) : 0.0;
     to[d] = __double2half(exact);
     const double p = static_cast<double>(__half2float(to[d]));
     const double at_mean = static_cast<double>(mean[d]) * p;
@@ -108,27 +110,17 @@ __global__ void __launch_bounds__(32 * kWarps)
   }
 }
 
-/// Places one array after another in a block of memory, each at a multiple of 256 bytes.
-struct Layout {
-  std::size_t size = 0;
-
-  std::size_t take(std::int64_t bytes) {
-    const std::size_t place = size;
-    size += divide_up<std::size_t>(static_cast<std::size_t>(bytes), 256) * 256;
-    return place;
-  }
-};
-
 cudaError_t allocate(Codebook::Data& data) {
-  const std::int64_t count = data.count, padded_count = data.padded_count, padded_dims = data.padded_dims;
+  const std::int64_t count = data.count, padded_count = data.padded_count;
   Layout layout;
-  const std::size_t centroids = layout.take(count * data.dims * 4), mean = layout.take(padded_dims * 4),
-                    packed = layout.take(padded_count * padded_dims * 2),
-                    centred = layout.take(padded_count * 4), raw = layout.take(padded_count * 4),
-                    bounds = layout.take(sizeof(CodebookBounds));
-  if (const cudaError_t error = cudaMalloc(&data.memory.data, layout.size); error != cudaSuccess)
+  const std::size_t centroids = layout.take<float>(count * data.dims),
+                    mean = layout.take<float>(data.padded_dims),
+                    packed = layout.take<__half>(padded_count * data.padded_dims),
+                    centred = layout.take<float>(padded_count),
+                    raw = layout.take<float>(padded_count), bounds = layout.take<CodebookBounds>(1);
+  if (const cudaError_t error = data.memory.allocate(layout.size); error != cudaSuccess)
     return error;
-  unsigned char* const base = static_cast<unsigned char*>(data.memory.data);
+  unsigned char* const base = data.memory.get();
   data.centroids = reinterpret_cast<float*>(base + centroids);
   data.mean = reinterpret_cast<float*>(base + mean);
   data.packed = reinterpret_cast<__half*>(base + packed);
@@ -145,7 +137,8 @@ Codebook::~Codebook() = default;
 std::int64_t Codebook::count() const { return data_->count; }
 std::int64_t Codebook::dims() const { return data_->dims; }
 
-Status Codebook::create(const Centroids& centroids, Stream stream, std::unique_ptr<Codebook>* codebook) {
+Status Codebook::create(const Centroids& centroids, Stream stream,
+                        std::unique_ptr<Codebook>* codebook) {
   std::unique_ptr<Codebook> made(new Codebook);
   Data& data = *made->data_;
   data.count = static_cast<int>(centroids.count);
@@ -153,9 +146,10 @@ Status Codebook::create(const Centroids& centroids, Stream stream, std::unique_p
   data.padded_count = divide_up(data.count, kHopperTile) * kHopperTile;
   data.padded_dims = divide_up(data.dims, kDimsUnit) * kDimsUnit;
   SPIRE_TRY(allocate(data));
-  SPIRE_TRY(cudaMemcpyAsync(data.centroids, centroids.data,
-                            static_cast<std::size_t>(centroids.count * centroids.dims) * sizeof(float),
-                            cudaMemcpyDefault, stream));
+  SPIRE_TRY(
+      cudaMemcpyAsync(data.centroids, centroids.data,
+                      static_cast<std::size_t>(centroids.count * centroids.dims) * sizeof(float),
+                      cudaMemcpyDefault, stream));
   CodebookBounds bounds = {};
   bounds.non_finite = centroids.count;
   SPIRE_TRY(cudaMemcpyAsync(data.bounds, &bounds, sizeof bounds, cudaMemcpyHostToDevice, stream));
@@ -169,7 +163,8 @@ Status Codebook::create(const Centroids& centroids, Stream stream, std::unique_p
                    data.heights[1], data.bounds));
   SPIRE_TRY(cudaMemcpyAsync(&bounds, data.bounds, sizeof bounds, cudaMemcpyDeviceToHost, stream));
   SPIRE_TRY(cudaStreamSynchronize(stream));
-  if (bounds.non_finite < centroids.count) return {StatusCode::non_finite_centroid, bounds.non_finite};
+  if (bounds.non_finite < centroids.count)
+    return {StatusCode::non_finite_centroid, bounds.non_finite};
   *codebook = std::move(made);
   return {};
 }

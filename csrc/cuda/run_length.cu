@@ -1,10 +1,10 @@
-// run_length: a frame is a head if it starts a row or differs from the frame before it. The p-th head
-// of all writes unit p, and the duration of unit p - 1, which ends where it stands; so a run may cross
-// any number of tiles, and rows never merge.
+// run_length: a frame is a head if it starts a row or differs from the frame before it. The p-th
+// head of all writes unit p, and the duration of unit p - 1, which ends where it stands; so a run
+// may cross any number of tiles, and rows never merge.
 //
 // A block takes a tile of frames. Of the tiles before it, it needs the number of heads and the last
-// head; three launches (count, sum up, emit) give them without blocks waiting for each other. An input
-// of one tile needs only the last.
+// head; three launches (count, sum up, emit) give them without blocks waiting for each other. An
+// input of one tile needs only the last.
 #include <climits>
 
 #include "detail/convert.cuh"
@@ -63,7 +63,8 @@ __device__ void find_heads(const RunJob& job, std::int64_t begin, std::int64_t e
   if (thread >= 32) return;
   constexpr int kWords = kTileWords / 32;
   TileRuns own;
-  for (int w = lane * kWords; w < (lane + 1) * kWords; ++w) own = then(own, runs_of_word(tile.heads[w], w));
+  for (int w = lane * kWords; w < (lane + 1) * kWords; ++w)
+    own = then(own, runs_of_word(tile.heads[w], w));
   TileRuns sum = own;
   for (int step = 1; step < 32; step *= 2) {
     const TileRuns earlier = {__shfl_up_sync(kAllLanes, sum.heads, step),
@@ -71,7 +72,8 @@ __device__ void find_heads(const RunJob& job, std::int64_t begin, std::int64_t e
     if (lane >= step) sum = then(earlier, sum);
   }
   if (lane == 31) tile.all = sum;
-  TileRuns before = {__shfl_up_sync(kAllLanes, sum.heads, 1), __shfl_up_sync(kAllLanes, sum.last, 1)};
+  TileRuns before = {__shfl_up_sync(kAllLanes, sum.heads, 1),
+                     __shfl_up_sync(kAllLanes, sum.last, 1)};
   if (lane == 0) before = TileRuns{};
   for (int w = lane * kWords; w < (lane + 1) * kWords; ++w) {
     tile.before[w] = before;
@@ -118,14 +120,10 @@ __global__ void __launch_bounds__(kThreads) sum_up(Runs* tiles, std::int64_t cou
   }
 }
 
-__device__ void lower(std::int64_t* least, std::int64_t value) {
-  atomicMin(reinterpret_cast<long long*>(least), static_cast<long long>(value));
-}
-
 /// Unit `p` began at `from` and ends at `to`.
 __device__ void end_run(const RunJob& job, std::int64_t p, std::int64_t from, std::int64_t to) {
   if (to - from > INT_MAX)
-    lower(&job.faults->run_row, lower_bound(job.rows.data, job.rows.num_rows + 1, from + 1) - 1);
+    report(&job.faults->run_row, lower_bound(job.rows.data, job.rows.num_rows + 1, from + 1) - 1);
   job.durations[p] = static_cast<std::int32_t>(to - from);
 }
 
@@ -137,7 +135,7 @@ __device__ void check_splits(const RunJob& job) {
     const std::int64_t split = job.rows.data[r], before = r > 0 ? job.rows.data[r - 1] : 0;
     if (split < before || split > job.num_frames || (r == 0 && split != 0) ||
         (r == job.rows.num_rows && split != job.num_frames))
-      lower(&job.faults->split_entry, r);
+      report(&job.faults->split_entry, r);
   }
 }
 
@@ -163,7 +161,8 @@ __global__ void __launch_bounds__(kThreads) emit(const RunJob job) {
     const std::int64_t place = job.rows.data[r] - begin;
     if (place < 0 || place >= end - begin) continue;
     const int i = static_cast<int>(place);
-    job.unit_splits[r] = before.heads + runs_before(tile.heads[i / 32], tile.before[i / 32], i).heads;
+    job.unit_splits[r] =
+        before.heads + runs_before(tile.heads[i / 32], tile.before[i / 32], i).heads;
   }
   if (end < job.num_frames) return;
   const Runs all = then(before, runs_from(tile.all, begin));
@@ -190,8 +189,9 @@ Status queue_run_length(const std::int32_t* ids, std::int64_t num_frames, RowSpl
   return {};
 }
 
-Status run_length(const std::int32_t* ids, std::int64_t num_frames, RowSplits rows, std::int32_t* units,
-                  std::int32_t* durations, std::int64_t* unit_splits, Faults* faults, Stream stream) {
+Status run_length(const std::int32_t* ids, std::int64_t num_frames, RowSplits rows,
+                  std::int32_t* units, std::int32_t* durations, std::int64_t* unit_splits,
+                  Faults* faults, Stream stream) {
   SPIRE_TRY(clear_faults(faults, stream));
   return queue_run_length(ids, num_frames, rows, units, durations, unit_splits, faults, stream);
 }

@@ -1,19 +1,21 @@
-// The screen for compute capability 9.0. A persistent block of three warpgroups: one thread of the last
-// keeps the copy engine ahead by kStages stages, the first two multiply 64 rows each by 256 centroids.
+// The screen for compute capability 9.0. A persistent block of three warpgroups: one thread of the
+// last keeps the copy engine ahead by kStages stages, the first two multiply 64 rows each by 256
+// centroids.
 //
-// A stage holds 64 dimensions of the block's 128 rows and of one tile of centroids. Two barriers pass
-// it to and fro:
-//   full   one arrival, by the producer, which also announces kStageBytes; the copies bring the bytes.
-//   empty  one arrival by each of the 8 consumer warps, of every block that reads the stage.
-// A warp arrives at `empty` only once its products have read the stage (wait_products), the producer
-// refills it only then. Uses of a stage are counted through all tiles and items on both sides alike, so
-// the n-th use waits for phase n of `full`, and its refill for phase n - 1 of `empty`.
+// A stage holds 64 dimensions of the block's 128 rows and of one tile of centroids. Two barriers
+// pass it to and fro:
+//   full   one arrival, by the producer, which also announces kStageBytes; the copies bring the
+//   bytes. empty  one arrival by each of the 8 consumer warps, of every block that reads the stage.
+// A warp arrives at `empty` only once its products have read the stage (wait_products), the
+// producer refills it only then. Uses of a stage are counted through all tiles and items on both
+// sides alike, so the n-th use waits for phase n of `full`, and its refill for phase n - 1 of
+// `empty`.
 //
-// In a cluster of two, each block fetches half of a tile of centroids into both, so that both read all
-// of it while the L2 cache sends it once. The copies of the peer may land before this block's producer
-// has announced them: the barrier counts bytes in either order, and cannot complete before the
-// announcement. They never land in a stage still read, since the peer's `empty` waits for the warps of
-// both blocks. No block leaves before both are done.
+// In a cluster of two, each block fetches half of a tile of centroids into both, so that both read
+// all of it while the L2 cache sends it once. The copies of the peer may land before this block's
+// producer has announced them: the barrier counts bytes in either order, and cannot complete before
+// the announcement. They never land in a stage still read, since the peer's `empty` waits for the
+// warps of both blocks. No block leaves before both are done.
 #include "detail/plan.h"
 #include "detail/row_bests.cuh"
 #include "detail/screen.h"
@@ -75,6 +77,8 @@ __device__ void produce(const CUtensorMap* rows, const CUtensorMap* centroids, c
                         Shared& shared, int rank) {
   Turn turn;
   const Items items(job, kCluster);
+  ptx::prefetch_map(rows);
+  ptx::prefetch_map(centroids);
   for (std::int64_t i = items.first; i < items.count; i += items.step) {
     const WorkItem item = work_item(i, job.splits, items.tiles);
     const int row = static_cast<int>(item.row_tile * kCluster + rank) * kTileRows;
@@ -109,11 +113,13 @@ template <int kCluster>
 __device__ void multiply_tile(ptx::Accumulators& sums, Shared& shared, Turn& turn, int padded_dims,
                               int group, int lane) {
   int last = 0;
+  __syncwarp();  // the search for candidates may have parted the lanes
   for (int dim = 0; dim < padded_dims; dim += kDimsUnit, turn.next()) {
     ptx::wait_barrier(&shared.full[turn.stage], turn.parity);
     const std::uint64_t rows = tile_descriptor(
         ptx::shared_address(shared.rows[turn.stage] + group * (kRowsBytes / kConsumers)));
-    const std::uint64_t centroids = tile_descriptor(ptx::shared_address(shared.centroids[turn.stage]));
+    const std::uint64_t centroids =
+        tile_descriptor(ptx::shared_address(shared.centroids[turn.stage]));
     ptx::begin_products(sums);
 #pragma unroll
     for (int step = 0; step < kDimsUnit / 16; ++step)
@@ -150,7 +156,8 @@ __device__ void consume(const ScreenJob& job, Shared& shared, int rank) {
 
 template <int kCluster>
 __global__ void __launch_bounds__(kThreads, 1)
-    screen_kernel(const __grid_constant__ CUtensorMap rows, const __grid_constant__ CUtensorMap centroids,
+    screen_kernel(const __grid_constant__ CUtensorMap rows,
+                  const __grid_constant__ CUtensorMap centroids,
                   const __grid_constant__ ScreenJob job) {
   Shared& shared = *static_cast<Shared*>(ptx::dynamic_shared());
   const int rank = kCluster == 1 ? 0 : static_cast<int>(ptx::cluster_rank());

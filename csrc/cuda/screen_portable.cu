@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kStages = 3;
 constexpr int kThreads = 128;
-constexpr int kDims = 32;         // of a stage
+constexpr int kDims = 32;  // of a stage
 constexpr int kRowBytes = kDims * 2;
 constexpr int kBlocks = kPortableTile / 8;
 
@@ -25,34 +25,39 @@ struct Shared {
   Bests::Lists candidates;
 };
 
-/// Queues the copies of 32 dimensions of a tile of rows and a tile of centroids; zeros past the ends.
+/// Queues the copies of 32 dimensions of a tile of rows and a tile of centroids; zeros past the
+/// ends.
 __device__ void fetch(const ScreenJob& job, Shared& shared, int stage, std::int64_t first_row,
                       int first_centroid, int first_dim) {
 #pragma unroll
   for (int i = 0; i < kTileRows * 4 / kThreads; ++i) {
-    const int number = i * kThreads + static_cast<int>(threadIdx.x), row = number / 4, chunk = number % 4;
+    const int number = i * kThreads + static_cast<int>(threadIdx.x), row = number / 4,
+              chunk = number % 4;
     const int dim = first_dim + chunk * 8;
     const std::uint32_t place = swizzle_64(row, chunk);
     const bool inside = first_row + row < job.num_rows && dim < job.dims;
     const int dims = !inside ? 0 : job.dims - dim < 8 ? job.dims - dim : 8;
     ptx::copy_16_bytes(shared.rows[stage] + place,
-                       inside ? job.rows + (first_row + row) * job.row_stride + dim : job.rows, 2 * dims);
+                       inside ? job.rows + (first_row + row) * job.row_stride + dim : job.rows,
+                       2 * dims);
     ptx::copy_16_bytes(
         shared.centroids[stage] + place,
-        job.centroids + static_cast<std::int64_t>(first_centroid + row) * job.padded_dims + dim, 16);
+        job.centroids + static_cast<std::int64_t>(first_centroid + row) * job.padded_dims + dim,
+        16);
   }
 }
 
 /// Adds the products of one stage.
-__device__ void multiply_stage(Bests::Sums& sums, const Shared& shared, int stage, int warp, int lane) {
+__device__ void multiply_stage(Bests::Sums& sums, const Shared& shared, int stage, int warp,
+                               int lane) {
   const BlockPlace a = place_a(lane), b = place_b(lane);
 #pragma unroll
   for (int step = 0; step < kDims / 16; ++step) {
     std::uint32_t rows[2][4];
 #pragma unroll
     for (int f = 0; f < 2; ++f)
-      ptx::load_matrices(rows[f], shared.rows[stage] +
-                                      swizzle_64(warp * 32 + f * 16 + a.row, step * 2 + a.chunk));
+      ptx::load_matrices(
+          rows[f], shared.rows[stage] + swizzle_64(warp * 32 + f * 16 + a.row, step * 2 + a.chunk));
 #pragma unroll
     for (int j = 0; j < kBlocks; j += 2) {
       std::uint32_t centroids[4];

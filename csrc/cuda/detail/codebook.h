@@ -3,21 +3,11 @@
 
 #include <cuda_fp16.h>
 
-#include <cstddef>
-
 #include "bound.h"
+#include "device.h"
 #include "spire_dsu/cuda.h"
 
 namespace spire_dsu::cuda {
-
-/// Device memory of any lifetime.
-struct DeviceMemory {
-  void* data = nullptr;
-  DeviceMemory() = default;
-  ~DeviceMemory() { cudaFree(data); }
-  DeviceMemory(const DeviceMemory&) = delete;
-  DeviceMemory& operator=(const DeviceMemory&) = delete;
-};
 
 struct Codebook::Data {
   int count = 0, dims = 0;
@@ -26,7 +16,7 @@ struct Codebook::Data {
   float* centroids = nullptr;             // [count, dims], the originals
   float* mean = nullptr;                  // [padded_dims]
   __half* packed = nullptr;               // [padded_count, padded_dims], 2^g (c - mean)
-  float* heights[2] = {};                 // [padded_count] each, infinity past `count`; as in bound.h
+  float* heights[2] = {};  // [padded_count] each, infinity past `count`; as in bound.h
   CodebookBounds* bounds = nullptr;
 };
 

@@ -35,6 +35,11 @@ __device__ inline float warp_min(float value) {
   return value;
 }
 
+/// The least index wins, whatever the order of the threads.
+__device__ inline void report(std::int64_t* least, std::int64_t index) {
+  atomicMin(reinterpret_cast<long long*>(least), static_cast<long long>(index));
+}
+
 /// |x - c|^2 in float64, within the slack of exact.h.
 template <class T>
 __device__ inline double warp_distance(const T* x, const float* c, int dims, int lane) {

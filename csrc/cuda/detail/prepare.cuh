@@ -1,5 +1,5 @@
-// First pass over the rows: are they finite, how far off may their scores be, and, unless the screen
-// can read them where they lie, their centred and scaled float16 form.
+// First pass over the rows: are they finite, how far off may their scores be, and, unless the
+// screen can read them where they lie, their centred and scaled float16 form.
 #pragma once
 
 #include "convert.cuh"
@@ -58,8 +58,8 @@ __device__ inline void store_values(__half* to, const __half (&values)[kVector])
 
 /// Writes 2^e (x - mean) as float16 and returns the norms.
 template <class T, int kVector>
-__device__ inline RowNorms convert_row(const PrepareJob<T>& job, const T* x, __half* to, float scale,
-                                       int lane) {
+__device__ inline RowNorms convert_row(const PrepareJob<T>& job, const T* x, __half* to,
+                                       float scale, int lane) {
   float spread = 0.0F, residual = 0.0F, length = 0.0F;
   for (int d = lane * kVector; d < job.padded_dims; d += 32 * kVector) {
     float values[kVector] = {};
@@ -113,8 +113,7 @@ __global__ void __launch_bounds__(32 * kRowWarps) prepare_rows(const PrepareJob<
   if (!job.exact && bound.slack > 0.0F) bound.slack = 0.0F;
   if (__any_sync(kAllLanes, !finite)) {
     bound = {1.0F, kBadRow};
-    if (lane == 0)
-      atomicMin(reinterpret_cast<long long*>(&job.faults->feature_row), job.first_row + row);
+    if (lane == 0) report(&job.faults->feature_row, job.first_row + row);
   }
   if (lane == 0) job.bounds[row] = bound;
 }

@@ -7,9 +7,9 @@
 
 namespace spire_dsu::cuda {
 
-/// One thread's rows: base, base + 8, ... of a tile, in which it holds columns 8 j + 2 q, + 1, q being
-/// its place in the quad. Sums are [fragment][j][2 s + b] for row base + 8 (2 fragment + s), column
-/// 8 j + 2 q + b: the layout of mma and wgmma.
+/// One thread's rows: base, base + 8, ... of a tile, in which it holds columns 8 j + 2 q, + 1, q
+/// being its place in the quad. Sums are [fragment][j][2 s + b] for row base + 8 (2 fragment + s),
+/// column 8 j + 2 q + b: the layout of mma and wgmma.
 template <int kFragments, int kBlocks, int kThreads>
 class RowBests {
  public:

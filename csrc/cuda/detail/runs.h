@@ -30,7 +30,7 @@ SPIRE_HOST_DEVICE constexpr Runs runs_from(TileRuns tile, std::int64_t begin) {
   return {tile.heads, tile.last >= 0 ? begin + tile.last : -1};
 }
 
-SPIRE_HOST_DEVICE constexpr int bits_set(std::uint32_t word) {
+SPIRE_HOST_DEVICE inline int bits_set(std::uint32_t word) {
 #if defined(__CUDA_ARCH__)
   return __popc(word);
 #else
@@ -38,7 +38,7 @@ SPIRE_HOST_DEVICE constexpr int bits_set(std::uint32_t word) {
 #endif
 }
 
-SPIRE_HOST_DEVICE constexpr int highest_bit(std::uint32_t word) {
+SPIRE_HOST_DEVICE inline int highest_bit(std::uint32_t word) {
 #if defined(__CUDA_ARCH__)
   return 31 - __clz(static_cast<int>(word));
 #else
@@ -47,12 +47,12 @@ SPIRE_HOST_DEVICE constexpr int highest_bit(std::uint32_t word) {
 }
 
 /// Word w of a tile holds frames 32 w .. 32 w + 31, bit by bit.
-SPIRE_HOST_DEVICE constexpr TileRuns runs_of_word(std::uint32_t word, int w) {
+SPIRE_HOST_DEVICE inline TileRuns runs_of_word(std::uint32_t word, int w) {
   return {bits_set(word), word != 0 ? 32 * w + highest_bit(word) : -1};
 }
 
 /// Heads of the tile before frame i, given those before its word.
-SPIRE_HOST_DEVICE constexpr TileRuns runs_before(std::uint32_t word, TileRuns before_word, int i) {
+SPIRE_HOST_DEVICE inline TileRuns runs_before(std::uint32_t word, TileRuns before_word, int i) {
   return then(before_word, runs_of_word(word & ((1U << i % 32) - 1U), i / 32));
 }
 

@@ -24,7 +24,8 @@ __device__ inline void* dynamic_shared() {
 }
 
 __device__ inline void init_barrier(Barrier* barrier, std::uint32_t arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals)
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)),
+               "r"(arrivals)
                : "memory");
 }
 
@@ -35,9 +36,10 @@ __device__ inline void fence_barrier_init() {
 
 /// One arrival, after which the phase also waits for `bytes` from the copy engine.
 __device__ inline void arrive_and_expect(Barrier* barrier, std::uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+      "r"(bytes)
+      : "memory");
 }
 
 /// One arrival at the barrier that lies at the same place in block `rank` of the cluster.

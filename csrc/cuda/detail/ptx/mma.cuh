@@ -24,8 +24,8 @@ __device__ inline void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
-/// Four 8 x 8 float16 matrices: lane l gives the address of row l % 8 of matrix l / 8 and gets, of each
-/// matrix, columns 2 (l % 4) and + 1 of row l / 4.
+/// Four 8 x 8 float16 matrices: lane l gives the address of row l % 8 of matrix l / 8 and gets, of
+/// each matrix, columns 2 (l % 4) and + 1 of row l / 4.
 __device__ inline void load_matrices(std::uint32_t (&matrices)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(matrices[0]), "=r"(matrices[1]), "=r"(matrices[2]), "=r"(matrices[3])

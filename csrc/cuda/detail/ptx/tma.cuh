@@ -25,7 +25,8 @@ __device__ inline void load_box(const CUtensorMap* map, Barrier* barrier, void* 
 __device__ inline void load_box_to(const CUtensorMap* map, Barrier* barrier, void* to, int x, int y,
                                    std::uint16_t blocks) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster"
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::"
+      "cluster"
       " [%0], [%1, {%4, %5}], [%2], %3;" ::"r"(shared_address(to)),
       "l"(map), "r"(shared_address(barrier)), "h"(blocks), "r"(x), "r"(y)
       : "memory");

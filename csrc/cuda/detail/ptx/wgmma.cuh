@@ -1,5 +1,6 @@
-// Warpgroup matrix products from shared memory (sm_90a). The accumulators of a product in flight must
-// not be touched: every call that starts or ends a flight takes them, so that the compiler knows.
+// Warpgroup matrix products from shared memory (sm_90a). The accumulators of a product in flight
+// must not be touched: every call that starts or ends a flight takes them, so that the compiler
+// knows.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -8,8 +9,8 @@
 
 namespace spire_dsu::cuda::ptx {
 
-/// One warpgroup's 64 x 256 tile. Of lane l in warp w, [j][2 s + b] is row 16 w + l / 4 + 8 s, column
-/// 8 j + 2 (l % 4) + b.
+/// One warpgroup's 64 x 256 tile. Of lane l in warp w, [j][2 s + b] is row 16 w + l / 4 + 8 s,
+/// column 8 j + 2 (l % 4) + b.
 using Accumulators = float[32][4];
 
 /// Keeps the compiler from moving uses of the accumulators across this point.
@@ -41,10 +42,11 @@ __device__ inline void wait_products(Accumulators& sums) {
 #define SPIRE_SUM(i) "+f"(sums[(i) / 4][(i) % 4])
 #define SPIRE_SUMS4(i) SPIRE_SUM(i), SPIRE_SUM(i + 1), SPIRE_SUM(i + 2), SPIRE_SUM(i + 3)
 #define SPIRE_SUMS16(i) SPIRE_SUMS4(i), SPIRE_SUMS4(i + 4), SPIRE_SUMS4(i + 8), SPIRE_SUMS4(i + 12)
-#define SPIRE_SUMS64(i) SPIRE_SUMS16(i), SPIRE_SUMS16(i + 16), SPIRE_SUMS16(i + 32), SPIRE_SUMS16(i + 48)
+#define SPIRE_SUMS64(i) \
+  SPIRE_SUMS16(i), SPIRE_SUMS16(i + 16), SPIRE_SUMS16(i + 32), SPIRE_SUMS16(i + 48)
 
-/// sums = a b^T, plus the former sums if `add`: 64 x 16 by 256 x 16 float16, float32 sums. a and b are
-/// shared-memory descriptors (swizzle.h).
+/// sums = a b^T, plus the former sums if `add`: 64 x 16 by 256 x 16 float16, float32 sums. a and b
+/// are shared-memory descriptors (swizzle.h).
 __device__ inline void multiply(Accumulators& sums, std::uint64_t a, std::uint64_t b, bool add) {
   asm volatile(
       "{\n\t"
@@ -58,7 +60,8 @@ __device__ inline void multiply(Accumulators& sums, std::uint64_t a, std::uint64
       "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
       "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
       "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
-      "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
+      "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, "
+      "%127}, "
       "%128, %129, add, 1, 1, 0, 0;\n\t"
       "}"
       : SPIRE_SUMS64(0), SPIRE_SUMS64(64)
