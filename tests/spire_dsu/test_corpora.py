@@ -239,3 +239,40 @@ def test_tables_of_another_form_name_file_and_line(tmp_path: Path) -> None:
     layouts.write_lines(tmp_path / "en/train.tsv", "client_id\tpath\tsentence", "c\ta\tb\tx")
     with pytest.raises(ManifestError, match=r"train\.tsv:2: 4 cells where the header has 3"):
         open_manifest(f"corpus:commonvoice:{tmp_path}:train")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "old", "new", "message"),
+    [
+        (
+            "librispeech",
+            "train-clean-100/103/1240/103-1240.trans.txt",
+            "103-1240-0000",
+            "103-9999-0000",
+            "'103-9999-0000' is of another chapter",
+        ),
+        ("spgispeech", "val.csv", ".wav|", ".wav|-", r"val\.csv:2: wav_filesize '-\d+'"),
+        ("gigaspeech", "GigaSpeech.json", '"sid"', '"id"', "recording 'POD1': KeyError"),
+        ("gigaspeech", "GigaSpeech.json", "0.1", "null", "recording 'POD1': TypeError"),
+        ("mls", "mls_english/dev/transcripts.txt", "_", "-", r"transcripts\.txt:1: id '4800-"),
+        (
+            "europarl-st",
+            "en/de/train/segments.lst",
+            " 0.00",
+            "",
+            r"segments\.lst:1: .* 0\.40' is not",
+        ),
+        ("fleurs", "data/en_us/dev.tsv", "3200", "many", r"dev\.tsv:1: not FLEURS's form"),
+    ],
+)
+def test_a_broken_table_says_where(
+    tmp_path: Path, name: str, file: str, old: str, new: str, message: str
+) -> None:
+    splits = {"librispeech": "train-clean-100", "spgispeech": "val", "gigaspeech": "XL"}
+    split = splits.get(name, "train" if name == "europarl-st" else "dev")
+    root = getattr(layouts, name.replace("-", "_"))(tmp_path)
+    text = (tmp_path / file).read_text()
+    assert old in text
+    (tmp_path / file).write_text(text.replace(old, new))
+    with pytest.raises(ManifestError, match=message):
+        open_manifest(f"corpus:{name}:{root}:{split}")

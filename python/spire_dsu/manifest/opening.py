@@ -23,6 +23,8 @@ again.
 
 SCHEMES = ("corpus:", "lhotse:")
 
+Read = Callable[[Note], Iterable[Row]]
+
 
 def open_manifest(
     path: str | os.PathLike[str],
@@ -60,7 +62,24 @@ def open_manifest(
             both rows), an unknown form or column, a wrong type.
     """
     options = Options(dict(columns or {}), tuple(keep))
-    text = os.fspath(path)
+    facts, read = _request(os.fspath(path), form, options)
+    if work is not None:
+        folder = Path(work)
+        build.remove_abandoned(folder)
+        if not build.reusable(folder / build.FILE_NAME, facts):
+            build.build(read, folder, facts, progress)
+        return Manifest(folder / build.FILE_NAME)
+    temporary = Path(tempfile.mkdtemp(prefix="spire-dsu-manifest-"))
+    try:
+        rows = build.build(read, temporary, facts, progress, durable=False)
+        return Manifest(rows, temporary=temporary)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _request(text: str, form: str | None, options: Options) -> tuple[build.Facts, Read]:
+    """What is asked for, as it is kept with the rows, and the reader that answers it."""
     if text.startswith(SCHEMES):
         kind, base, read = _open_scheme(text, form)
     else:
@@ -77,24 +96,10 @@ def open_manifest(
         "columns": sorted(list(pair) for pair in options.columns.items()),
         "keep": list(options.keep),
     }
-    if work is not None:
-        folder = Path(work)
-        build.remove_abandoned(folder)
-        if build.reusable(folder / build.FILE_NAME, facts):
-            return Manifest(folder / build.FILE_NAME)
-        return Manifest(build.build(read, folder, facts, progress))
-    temporary = Path(tempfile.mkdtemp(prefix="spire-dsu-manifest-"))
-    try:
-        rows = build.build(read, temporary, facts, progress, durable=False)
-        return Manifest(rows, temporary=temporary)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    return facts, read
 
 
-def _open_path(
-    path: str, form: str | None, options: Options
-) -> tuple[str, str, Callable[[Note], Iterable[Row]]]:
+def _open_path(path: str, form: str | None, options: Options) -> tuple[str, str, Read]:
     if form is not None and form not in READERS:
         raise ManifestError(f"unknown form {form!r}: it is one of {', '.join(READERS)}")
     kind = form or form_of(path)
@@ -102,7 +107,7 @@ def _open_path(
     return kind, folder_of(path), lambda note: reader(os.path.abspath(path), note, options)
 
 
-def _open_scheme(text: str, form: str | None) -> tuple[str, str, Callable[[Note], Iterable[Row]]]:
+def _open_scheme(text: str, form: str | None) -> tuple[str, str, Read]:
     if form is not None:
         raise ManifestError(f"{text}: a corpus has no form {form!r}")
     root, read = open_corpus(text)
