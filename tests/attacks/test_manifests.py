@@ -21,7 +21,7 @@ from spire_dsu.types import AudioBytes, Utterance
 # --- names ---
 
 NAMES = {
-    "not UTF-8": os.fsdecode(b"caf\xe9 \xff\xfe.wav"),
+    "not UTF-8": os.fsdecode(b"na\xefve \xff\xfe.wav"),
     "newline": "two\nlines.wav",
     "carriage return": "over\rwritten.wav",
     "tab": "a\tb.wav",
@@ -36,7 +36,7 @@ NAMES = {
     "space at the end": "a.wav .wav",
     "only an extension": ".wav",
     "escape sequence": "\x1b[31m.wav",
-    "what another name is escaped to": "caf\\xe9 \\xff\\xfe.wav",
+    "what another name is escaped to": "na\\xefve \\xff\\xfe.wav",
     "case-fold twin": "TWIN.wav",
     "its twin": "twin.wav",
     "composed": "\u00e9.wav",

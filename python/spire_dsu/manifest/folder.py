@@ -17,7 +17,7 @@ from spire_dsu.types import AudioFile
 AUDIO_EXTENSIONS = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
     *(".m4a", ".mp4", ".aac", ".webm", ".mka"),
-    *(".aif", ".aiff", ".au", ".snd", ".sph", ".caf", ".w64", ".rf64"),
+    *(".aif", ".aiff", ".au", ".snd", ".sph", ".w64", ".rf64"),
 )
 
 

@@ -38,6 +38,11 @@ class Manifest:
         if temporary is not None:
             self._close = weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True)
 
+    @property
+    def path(self) -> Path:
+        """The file that holds the rows."""
+        return self._file.path
+
     def __len__(self) -> int:
         return self._file.count
 
