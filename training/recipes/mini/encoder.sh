@@ -20,6 +20,7 @@ done
 
 python=$root/.venv/bin/python
 [[ -x $python ]] || python=python3
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
 export OMP_WAIT_POLICY=PASSIVE  # threads that spin lose more than they win where other work runs
 stage() { "$python" -m spire_training.encoder "$@"; }
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +40,12 @@ AUDIO, INDEX = "audio.npy", "utterances.jsonl"
 SPEECH_LEVEL = 0.08
 """Root mean square that every clean utterance is brought to: voices differ by 20 dB as synthesised.
 """
+
+VOICE_SECONDS = 600
+"""The longest that one voice may take to say all of its lines."""
+
+Spoken: TypeAlias = tuple[Int16, tuple[int, ...], tuple[int, ...]]
+"""Samples at 16 kHz, the first sample of each phone, the label of each phone."""
 
 BABBLE_VOICES = 6
 BABBLE_SECONDS = 120
@@ -102,7 +110,20 @@ def _spread(voices: Sequence[str], lines: int) -> list[str]:
     return sorted(voices[i % len(voices)] for i in range(lines))
 
 
-def speak(lines: Sequence[Line]) -> list[tuple[Int16, tuple[int, ...], tuple[int, ...]]]:
+def speak_apart(groups: Collection[Sequence[Line]], workers: int) -> Iterator[list[Spoken]]:
+    """What `speak` makes of each group of lines, in order, each in a process of its own."""
+    context = multiprocessing.get_context("forkserver")  # imports once, forks before any speech
+    context.set_forkserver_preload([__name__])
+
+    def alone(lines: Sequence[Line]) -> list[Spoken]:
+        with ProcessPoolExecutor(1, context) as process:  # its death is an error here, no hang
+            return process.submit(speak, lines).result(VOICE_SECONDS)
+
+    with ThreadPoolExecutor(workers) as threads:
+        yield from threads.map(alone, groups)
+
+
+def speak(lines: Sequence[Line]) -> list[Spoken]:
     """The lines of one voice at 16 kHz: samples, the first sample of each phone, phone labels."""
     voice = lines[0].voice
     if voice.startswith("flite:"):
@@ -116,17 +137,17 @@ def speak(lines: Sequence[Line]) -> list[tuple[Int16, tuple[int, ...], tuple[int
     return [_finish(espeak.say(line.text, line.words_per_minute, line.pitch)) for line in lines]
 
 
-def _finish(speech: Speech) -> tuple[Int16, tuple[int, ...], tuple[int, ...]]:
+def _finish(speech: Speech) -> Spoken:
     """Resample, level, and fold phonemes; times move with the rate."""
     names = [phones.fold(name) for name in speech.phonemes]
     starts = phones.include_closures(list(speech.starts), names, speech.samples, speech.rate)
-    wave = speech.samples.astype(np.float32) / 32768
+    wave: Float32 = speech.samples.astype(np.float32) / np.float32(32768)
     if speech.rate != SAMPLING_RATE:
         wave = soxr.resample(wave, speech.rate, SAMPLING_RATE, quality="HQ")
-    wave = np.clip(wave * (SPEECH_LEVEL / np.sqrt(power(wave))), -1, 1)
+    levelled = np.clip(wave.astype(np.float64) * (SPEECH_LEVEL / np.sqrt(power(wave))), -1, 1)
     scaled = tuple(round(start * SAMPLING_RATE / speech.rate) for start in starts)
     labels = tuple(phones.PHONES.index(name) for name in names)
-    return np.round(wave * 32767).astype(np.int16), scaled, labels
+    return np.round(levelled * 32767).astype(np.int16), scaled, labels
 
 
 def write_split(folder: Path, lines: Sequence[Line], min_samples: int, workers: int) -> int:
@@ -136,17 +157,16 @@ def write_split(folder: Path, lines: Sequence[Line], min_samples: int, workers: 
     voices: dict[str, list[Line]] = {}
     for line in lines:
         voices.setdefault(line.voice, []).append(line)
+    in_order = chain.from_iterable(voices.values())
     folder.mkdir(parents=True, exist_ok=True)
     blocks, index, first = [], [], 0
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, max_tasks_per_child=1) as pool:
-        for group, spoken in zip(voices.values(), pool.map(speak, voices.values()), strict=True):
-            for line, (samples, starts, labels) in zip(group, spoken, strict=True):
-                if samples.size < min_samples:
-                    continue
-                index.append(Utterance(line.voice, line.text, first, samples.size, starts, labels))
-                blocks.append(samples)
-                first += samples.size
+    spoken = speak_apart(voices.values(), workers)
+    for line, (samples, starts, labels) in zip(in_order, chain.from_iterable(spoken), strict=True):
+        if samples.size < min_samples:
+            continue
+        index.append(Utterance(line.voice, line.text, first, samples.size, starts, labels))
+        blocks.append(samples)
+        first += samples.size
     np.save(folder / AUDIO, np.concatenate(blocks))
     rows = "".join(json.dumps(asdict(utterance)) + "\n" for utterance in index)
     (folder / INDEX).write_text(rows, "utf-8")  # last: it says that the split is whole
@@ -179,12 +199,18 @@ class Split:
         """Hours of speech."""
         return self.audio.size / SAMPLING_RATE / 3600
 
+    @property
+    def voices(self) -> int:
+        """Number of voices."""
+        return len({utterance.voice for utterance in self.utterances})
+
     def clean(self, number: int, start: int = 0, count: int | None = None) -> Float32:
         """float32 samples of one utterance, or `count` of them from `start`."""
         utterance = self.utterances[number]
         stop = utterance.samples if count is None else start + count
         block = self.audio[utterance.first + start : utterance.first + stop]
-        return block.astype(np.float32) / np.float32(32768)
+        samples: Float32 = np.divide(block, np.float32(32768), dtype=np.float32)
+        return samples
 
     def phones(self, number: int) -> Int32:
         """int32 [T], the phone of every frame of one utterance."""

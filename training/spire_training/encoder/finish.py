@@ -5,6 +5,7 @@ folder and demo.
 from __future__ import annotations
 
 import json
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 import soundfile
 
 from spire_dsu.files import write_atomically
+from spire_dsu.purity import Purity
 from spire_dsu.types import SAMPLING_RATE
 from spire_training.encoder import corpus
 from spire_training.encoder.judge import judge, judge_mfcc, layer_scores, units_of
@@ -29,28 +31,50 @@ DEMO = corpus.Line(
 )
 
 
+def _processor_seconds() -> float:
+    """Time on processors, of this process and of those it started and saw end."""
+    sides = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(side.ru_utime + side.ru_stime for side in sides)
+
+
 @contextmanager
 def timed(work: Work, stage: str) -> Iterator[None]:
-    """Add the time that a stage took, also one that was cut short, to the work folder."""
-    began = time.monotonic()
+    """Note in the work folder what a stage took, also one that failed."""
+    began, used = time.monotonic(), _processor_seconds()
     try:
         yield
     finally:
+        row = {
+            "stage": stage,
+            "seconds": round(time.monotonic() - began, 1),
+            "processor_seconds": round(_processor_seconds() - used, 1),
+        }
         work.folder.mkdir(parents=True, exist_ok=True)
-        row = {"stage": stage, "seconds": round(time.monotonic() - began, 1)}
         with (work.folder / TIMINGS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
 
-def minutes_so_far(work: Work) -> float:
-    """What all stages took, in minutes."""
-    rows = (work.folder / TIMINGS).read_text("utf-8").splitlines()
-    return sum(json.loads(row)["seconds"] for row in rows) / 60
+def minutes(work: Work) -> dict[str, float]:
+    """What all stages took, in minutes by the clock and on processors (all cores together)."""
+    rows = [json.loads(row) for row in (work.folder / TIMINGS).read_text("utf-8").splitlines()]
+    return {
+        name: round(sum(float(row[key]) for row in rows) / 60, 1)
+        for name, key in (("minutes", "seconds"), ("processor_minutes", "processor_seconds"))
+    }
 
 
 def finish(work: Work, out: Path, results: Path, report: Report) -> None:
     """Make the model folder `out` and the figures `results` of the last round's encoder."""
-    began, last = time.monotonic(), len(work.settings.rounds)
+    with timed(work, "finish"):
+        figures, scores = _package(work, out, report)
+    figures |= minutes(work)
+    write_results(results, work.settings, figures, {k: v.pnmi for k, v in scores.items()})
+    report(json.dumps(figures, indent=2))
+
+
+def _package(work: Work, out: Path, report: Report) -> tuple[dict[str, float], dict[int, Purity]]:
+    """Write the model folder; its figures, and purity on dev by layer."""
+    last = len(work.settings.rounds)
     scores = layer_scores(work, last, report)
     layer = max(scores, key=lambda candidate: scores[candidate].pnmi)
     encoder = round_to_float16(work.encoder_after(last))
@@ -59,33 +83,29 @@ def finish(work: Work, out: Path, results: Path, report: Report) -> None:
     report(f"codebook of layer {layer}: {fit}")
     ours, baseline = judge(extractor, centroids, work), judge_mfcc(work, report)
     report(f"test: {ours}")
-    hours = work.split("train").hours
-    size = write_model(out, work.settings, encoder, layer, centroids, hours)
-    gain = ours.distorted.pnmi - baseline.distorted.pnmi
-    clean_gain = ours.clean.pnmi - baseline.clean.pnmi
+    train, test = work.split("train"), work.split("test")
+    size = write_model(out, work.settings, encoder, layer, centroids, train.hours)
     figures = {
         **ours.figures("mini"),
         **baseline.figures("mfcc"),
-        "pnmi_gain_over_mfcc": round(gain, 4),
-        "pnmi_gain_over_mfcc_clean": round(clean_gain, 4),
+        "pnmi_gain_over_mfcc": ours.distorted.pnmi - baseline.distorted.pnmi,
+        "pnmi_gain_over_mfcc_clean": ours.clean.pnmi - baseline.clean.pnmi,
         "units_used": fit.used,
-        "unit_perplexity": round(fit.perplexity, 1),
+        "unit_perplexity": fit.perplexity,
         "layer": layer,
         "seed": work.settings.seed,
-        "train_hours": round(hours, 2),
-        "train_voices": len({u.voice for u in work.split("train").utterances}),
-        "test_hours": round(work.split("test").hours, 2),
-        "test_voices": len({u.voice for u in work.split("test").utterances}),
-        "minutes": round(minutes_so_far(work) + (time.monotonic() - began) / 60, 1),
+        "train_hours": train.hours,
+        "train_voices": train.voices,
+        "test_hours": test.hours,
+        "test_voices": test.voices,
         **size,
     }
-    write_results(results, work.settings, figures, {k: v.pnmi for k, v in scores.items()})
-    report(json.dumps(figures, indent=2))
+    return {name: round(value, 4) for name, value in figures.items()}, scores
 
 
 def write_demo(folder: Path) -> Path:
     """Write the bundled recording, `demo.flac`, and what it says, `demo.json`."""
-    ((samples, _, _),) = corpus.speak([DEMO])
+    (((samples, _, _),),) = corpus.speak_apart([[DEMO]], 1)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "demo.flac"
     soundfile.write(path, samples, SAMPLING_RATE, subtype="PCM_16")

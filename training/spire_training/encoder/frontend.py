@@ -8,18 +8,18 @@ outputs differ by float32 rounding alone.
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, cat, nn
 from torch.nn import functional
 
 
 def extract(layers: nn.ModuleList, waves_NS: Tensor) -> Tensor:
-    """float [N, T, C] of float [N, S] waves; `layers` are
-    `HubertModel.feature_extractor.conv_layers`.
-    """
+    """float [N, T, C] of float [N, S] waves, by the `conv_layers` of HuBERT's extractor."""
     rows = waves_NS.unsqueeze(-1)
     for layer in layers:
-        convolved = strided(rows, layer.conv.weight, layer.conv.bias, layer.conv.stride[0])
-        rows = functional.gelu(layer.layer_norm(convolved))
+        conv, norm = cast(nn.Conv1d, layer.conv), cast(nn.LayerNorm, layer.layer_norm)
+        rows = functional.gelu(norm(strided(rows, conv.weight, conv.bias, conv.stride[0])))
     return rows
 
 

@@ -63,7 +63,8 @@ def deltas(features_TD: Float32) -> Float32:
     for n in range(1, DELTA_WIDTH + 1):
         ahead, behind = padded[DELTA_WIDTH + n :][:rows], padded[DELTA_WIDTH - n :][:rows]
         slope += n * (ahead - behind)
-    return slope / np.float32(2 * sum(n * n for n in range(1, DELTA_WIDTH + 1)))
+    slope /= 2 * sum(n * n for n in range(1, DELTA_WIDTH + 1))
+    return slope
 
 
 def mfcc(samples: Float32, normalise: bool) -> Float32:

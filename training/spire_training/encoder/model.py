@@ -51,7 +51,7 @@ def build_encoder(settings: Encoder) -> HubertModel:
 def normalise(samples: Float32) -> Float32:
     """float32 [S] with mean 0 and variance 1 over the whole utterance."""
     mean, variance = samples.mean(dtype=np.float64), samples.var(dtype=np.float64)
-    return ((samples - mean) / np.sqrt(variance + NORMALIZE_EPS)).astype(np.float32)
+    return np.asarray((samples - mean) / np.sqrt(variance + NORMALIZE_EPS), dtype=np.float32)
 
 
 class MaskedPredictor(nn.Module):
@@ -90,7 +90,7 @@ class LayerFeatures:
     """
 
     def __init__(self, encoder: HubertModel, layer: int) -> None:
-        self._encoder = encoder.eval().float()
+        self._encoder: HubertModel = encoder.eval().float()  # type: ignore[no-untyped-call]
         self._layer = layer
 
     @torch.inference_mode()
@@ -106,7 +106,7 @@ class LayerFeatures:
 def _truncated(model: HubertModel, layer: int) -> Iterator[None]:
     """The model with its first `layer` layers alone and no norm after them."""
     layers, norm = model.encoder.layers, model.encoder.layer_norm
-    model.encoder.layers, model.encoder.layer_norm = layers[:layer], nn.Identity()
+    model.encoder.layers, model.encoder.layer_norm = layers[:layer], nn.Identity()  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from transformers import HubertModel
 from spire_dsu.codebook import save_codebook
 from spire_dsu.config import ModelConfig, fingerprint, write_resolved
 from spire_dsu.files import sha256_of_file, write_atomically
-from spire_dsu.types import SAMPLING_RATE, Float32
+from spire_dsu.types import Float32
 from spire_training.encoder.model import NORMALIZE_EPS
 from spire_training.encoder.settings import Settings
 
@@ -56,14 +56,14 @@ def write_model(
         `params` and `bytes` (weights and codebook).
     """
     weights, codebook = folder / ENCODER / "model.safetensors", folder / CODEBOOK
-    encoder.half().save_pretrained(folder / ENCODER)
+    encoder.half().save_pretrained(folder / ENCODER)  # type: ignore[no-untyped-call]
+    weights.chmod(0o644)  # safetensors leaves a file that its owner alone can read
     save_codebook(codebook, centroids, {"recipe": settings.name, "layer": str(layer)})
     config = ModelConfig(
         name=settings.name,
         encoder=ENCODER,
         codebook=CODEBOOK,
         layer=layer,
-        sampling_rate=SAMPLING_RATE,
         normalize_eps=NORMALIZE_EPS,
         provenance={
             "recipe": "training/recipes/mini/encoder.sh",

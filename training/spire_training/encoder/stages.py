@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import HubertModel
 
-from spire_dsu.types import Float32
+from spire_dsu.types import SAMPLING_RATE, Float32
 from spire_training.encoder import corpus, mfcc
 from spire_training.encoder.acoustics import Acoustics
 from spire_training.encoder.batches import Batches
@@ -59,12 +59,12 @@ class Work:
         split = self.split(name)
         return (split.clean(number) for number in range(len(split)))
 
-    def distorted(self, name: str) -> Iterator[Float32]:
-        """The utterances of a split, each distorted in its own fixed way."""
-        stream = corpus.SPLITS.index(name)
-        for number, samples in enumerate(self.clean(name)):
+    def distorted(self, name: str, every: int = 1) -> Iterator[Float32]:
+        """Every so manieth utterance of a split, each distorted in its own fixed way."""
+        split, stream = self.split(name), corpus.SPLITS.index(name)
+        for number in range(0, len(split), every):
             rng = np.random.default_rng([self.settings.seed, 3, stream, number])
-            yield self.acoustics().distort(samples, rng)
+            yield self.acoustics().distort(split.clean(number), rng)
 
     def round_folder(self, number: int) -> Path:
         """Where round `number`, from 1, leaves its files."""
@@ -85,7 +85,7 @@ class Work:
 
 def speak(work: Work, workers: int, report: Report) -> None:
     """Stage 1: the corpus. A split that is whole is kept."""
-    least = round(work.settings.speech.min_seconds * corpus.SAMPLING_RATE)
+    least = round(work.settings.speech.min_seconds * SAMPLING_RATE)
     for name, lines in corpus.plan(work.settings).items():
         folder = work.folder / "speech" / name
         if not (folder / corpus.INDEX).exists():
@@ -106,11 +106,9 @@ def make_targets(work: Work, number: int, report: Report) -> Path:
     centroids, fit = fit_codebook(
         extractor,
         work.clean("train"),
-        clusters=this.clusters,
-        frames=settings.codebook.frames,
-        total=total_frames(split),
-        iterations=settings.codebook.iterations,
-        seed=settings.seed + number,
+        settings.codebook.model_copy(update={"clusters": this.clusters}),
+        settings.seed + number,
+        min(1.0, settings.codebook.frames / total_frames(split)),
     )
     report(f"round {number}: {fit}")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,43 +15,37 @@ from spire_dsu.kmeans import KMeansReport, fit_kmeans
 from spire_dsu.types import Float32, Int32, num_frames
 from spire_dsu.units import assign
 from spire_training.encoder.corpus import Split
+from spire_training.encoder.settings import Codebook
 
 Extractor = Callable[[Float32], Float32]
 """float32 [S] samples to float32 [T, D] features."""
 
 
-def collect(
-    extractor: Extractor, waves: Iterable[Float32], frames: int, total: int, seed: int
-) -> Float32:
-    """float32 [about `frames`, D]: an even share of the frames of each utterance, drawn by `seed`.
+def fit_codebook(
+    extractor: Extractor,
+    waves: Iterable[Float32],
+    settings: Codebook,
+    seed: int,
+    share: float = 1.0,
+) -> tuple[Float32, KMeansReport]:
+    """A codebook over the features of some speech.
 
     Args:
         extractor: makes the features.
         waves: utterances.
-        frames: frames wanted in all.
-        total: frames in all of `waves`.
-        seed: decides which frames are taken.
+        settings: number of clusters and of iterations.
+        seed: decides the start, and which frames are taken.
+        share: share of the frames of each utterance that are taken, at random.
+
+    Returns:
+        Centroids float32 [clusters, D], and how the fit ended.
     """
-    rng, share, taken = np.random.default_rng([seed, 5]), min(1.0, frames / total), []
+    rng, taken = np.random.default_rng([seed, 5]), []
     for wave in waves:
         features = extractor(wave)
         taken.append(features[rng.random(len(features)) < share])
-    return np.concatenate(taken)
-
-
-def fit_codebook(
-    extractor: Extractor,
-    waves: Iterable[Float32],
-    *,
-    clusters: int,
-    frames: int,
-    total: int,
-    iterations: int,
-    seed: int,
-) -> tuple[Float32, KMeansReport]:
-    """Centroids float32 [clusters, D] over a sample of the frames of `waves`."""
-    sample = collect(extractor, waves, frames, total, seed)
-    return fit_kmeans(sample, clusters, seed=seed, iterations=iterations)
+    sample = np.concatenate(taken)
+    return fit_kmeans(sample, settings.clusters, seed=seed, iterations=settings.iterations)
 
 
 def total_frames(split: Split) -> int:
