@@ -106,31 +106,27 @@ def to_numpy(array: Any, name: str) -> npt.NDArray[Any]:
     """
     if isinstance(array, np.ndarray):
         return array
-    if hasattr(array, "detach") and hasattr(array, "cpu"):  # torch, without importing it
-        tensor = array.detach().cpu()
-        if tensor.is_floating_point() and tensor.element_size() < 4:
-            tensor = tensor.float()  # exact for float16 and bfloat16, which NumPy lacks
-        return np.asarray(tensor.numpy())
-    if hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__"):
-        return _from_dlpack(array, name)
+    try:
+        if hasattr(array, "detach") and hasattr(array, "cpu"):  # torch, without importing it
+            tensor = array.detach().cpu()
+            if tensor.is_floating_point() and tensor.element_size() < 4:
+                tensor = tensor.float()  # exact for float16 and bfloat16, which NumPy lacks
+            return np.asarray(tensor.numpy())
+        if hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__"):
+            if int(array.__dlpack_device__()[0]) not in _DLPACK_HOST and hasattr(array, "get"):
+                return np.asarray(array.get())  # CuPy's copy to the host
+            return np.from_dlpack(array)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{name} is a {type(array).__name__} NumPy cannot take: {error}"
+        ) from error
     raise InputError(
         f"{name} must be an array (NumPy, torch, CuPy or DLPack), got {type(array).__name__}"
     )
 
 
-def _from_dlpack(array: Any, name: str) -> npt.NDArray[Any]:
-    try:
-        if int(array.__dlpack_device__()[0]) not in _DLPACK_HOST and hasattr(array, "get"):
-            array = array.get()  # CuPy's copy to the host
-        return np.asarray(array) if isinstance(array, np.ndarray) else np.from_dlpack(array)
-    except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{name} is a {type(array).__name__} that NumPy cannot take: {error}"
-        ) from error
-
-
 def _as_float32(array: npt.NDArray[Any], name: str) -> Float32:
-    if array.dtype == np.int16:
+    if (array.dtype.kind, array.dtype.itemsize) == ("i", 2):
         scaled: Float32 = np.multiply(array, _INT16_SCALE, dtype=np.float32)
         return scaled
     if array.dtype.kind == "f" and array.dtype.itemsize <= 8:

@@ -70,8 +70,10 @@ class AvReader:
                 self._file, mode="r", format=name, options=_STRICT, metadata_errors="replace"
             )
             stream: Any = next(iter(self._container.streams.audio), None)
-            if stream is None:
-                raise self._source.error(Reason.DECODE_ERROR, "holds no audio stream")
+            if stream is None or stream.codec_context is None:
+                raise self._source.error(
+                    Reason.DECODE_ERROR, "holds no audio stream of a known codec"
+                )
             stream.codec_context.options = _STRICT
             stream.codec_context.thread_count = 1
             self.codec: str = stream.codec_context.name

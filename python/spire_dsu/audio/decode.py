@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from spire_dsu.audio import boxes, flac, mpeg, ogg, pcm
 from spire_dsu.audio.layout import Layout, sniff
@@ -23,6 +24,8 @@ from spire_dsu.audio.source import AudioSource, Source, open_source
 from spire_dsu.errors import AudioError, InputError, Reason
 from spire_dsu.types import SAMPLING_RATE, Float32
 
+T = TypeVar("T")
+
 MAX_SECONDS = 6 * 3600.0
 """Longest recording or segment that is decoded unless asked otherwise: 1.4 GB of samples."""
 
@@ -30,6 +33,7 @@ LOWEST_RATE, HIGHEST_RATE = 2_000, 768_000
 """Sampling rates that sound has; a header with another one is damaged or hostile."""
 
 _MOST_VALUES_PER_SECOND = 384_000
+_LATEST = 1e9  # seconds, 31 years: the numbers below stay far from any overflow
 _DECODER_DELAY = 1152  # samples of MP3 that a decoder may drop at the start
 _SEGMENT_SLACK = 0.02  # seconds: manifests round to hundredths
 
@@ -109,7 +113,7 @@ def decode_audio(
     """Decodes a recording in blocks, mixes it to mono and resamples it.
 
     The same bytes give the same samples, bit for bit. A segment is cut at the recording's own rate
-    and resampled by itself.
+    and resampled by itself; of the rest of the recording only what its container tells is checked.
 
     Args:
         source: a path, the content as bytes, or an object whose `read` gives bytes.
@@ -151,10 +155,10 @@ def check_wanted(
             raise InputError(f"channel must be 'mean' or a number from 0, got {channel!r}")
         channel = int(channel)
     start = _number(offset)
-    if not (math.isfinite(start) and start >= 0):
+    if not 0 <= start <= _LATEST:
         raise AudioError(Reason.BAD_SEGMENT, f"offset must be 0 s or more, got {offset!r}")
     length = None if duration is None else _number(duration)
-    if length is not None and not (math.isfinite(length) and length > 0):
+    if length is not None and not 0 < length <= _LATEST:
         raise AudioError(Reason.BAD_SEGMENT, f"duration must be above 0 s, got {duration!r}")
     return Wanted(rate, start, length, longest, channel)
 
@@ -221,7 +225,7 @@ class _Pass:
         with contextlib.closing(open_reader(self._source, layout, self._start)) as reader:
             self._check_reader(reader)
             declared = reader.frames if layout.decoder_counts else layout.frames
-            first, last = self._span(reader.rate, declared)
+            first, last = self._span(reader, declared)
             ends = [end for end in (declared, layout.limit, last) if end is not None]
             end = min(ends) if ends else None
             hint = end if end is not None else reader.frames
@@ -261,18 +265,18 @@ class _Pass:
             )
         channel = self._wanted.channel
         if isinstance(channel, int) and channel >= reader.channels:
-            raise InputError(
-                f"{self._source.name}: no channel {channel}, it has {reader.channels} of them"
+            raise self._source.error(
+                Reason.BAD_SEGMENT, f"no channel {channel}, it has {reader.channels} of them"
             )
 
-    def _span(self, rate: int, declared: int | None) -> tuple[int, int | None]:
+    def _span(self, reader: Reader, declared: int | None) -> tuple[int, int | None]:
         """First sample and the one behind the last, at the recording's rate.
 
         Raises:
             AudioError: BAD_SEGMENT outside of the recording, TOO_LONG over the limit, both only as
                 far as the header can tell.
         """
-        wanted = self._wanted
+        wanted, rate = self._wanted, reader.rate
         first = round(wanted.offset * rate)
         last = None
         if wanted.duration is not None:
@@ -281,9 +285,10 @@ class _Pass:
                 raise self._source.error(
                     Reason.BAD_SEGMENT, f"no sample in {wanted.duration!r} s at {rate} Hz"
                 )
-        if declared is not None and first and first >= declared:
-            raise self._outside(rate, declared)
-        ends = [end for end in (declared, last) if end is not None]
+        known = reader.frames if self._layout.exact_seek and declared is None else declared
+        if known is not None and first and first >= known:
+            raise self._outside(rate, known)
+        ends = [end for end in (known, self._layout.limit, last) if end is not None]
         if ends and min(ends) - first > wanted.max_seconds * rate:
             raise self._too_long((min(ends) - first) / rate)
         return first, last
@@ -296,10 +301,11 @@ class _Pass:
         most = _MOST_VALUES_PER_SECOND * (self._wanted.max_seconds + self._wanted.offset)
         position = 0
         if first and self._layout.exact_seek and end is not None:
-            reader.seek(first)
+            self._guarded(lambda: reader.seek(first))
             position = first
         while end is None or position < end:
-            block = self._read(reader, BLOCK_VALUES if end is None else end - position)
+            count = BLOCK_VALUES if end is None else end - position
+            block = self._guarded(functools.partial(reader.read, count))
             if not len(block):
                 break
             part = block[max(0, first - position) :]
@@ -317,9 +323,10 @@ class _Pass:
             take(part)
         return position
 
-    def _read(self, reader: Reader, count: int) -> Float32:
+    def _guarded(self, step: Callable[[], T]) -> T:
+        """Runs a step of the decoder; tells a file that was cut from one that is damaged."""
         try:
-            return reader.read(count)
+            return step()
         except AudioError as error:
             if self._layout.container == "flac" and flac.is_cut(self._source, self._start):
                 raise self._source.error(

@@ -7,10 +7,24 @@ pass over in silence.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from spire_dsu.audio.source import Source
 from spire_dsu.errors import AudioError, Reason
+
+_MAGIC = (
+    ("wav", b"RIFF"),
+    ("wav", b"RIFX"),
+    ("wav", b"RF64"),
+    ("w64", b"riff\x2e\x91\xcf\x11"),
+    ("aiff", b"FORM"),
+    ("au", b".snd"),
+    ("nist", b"NIST_1A"),
+    ("flac", b"fLaC"),
+    ("ogg", b"OggS"),
+    ("matroska", b"\x1a\x45\xdf\xa3"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +38,9 @@ class Layout:
         exact_seek: decoding may start in the middle and gives the same samples as decoding from the
             start.
         decoder_counts: the decoder's own length, taken from the container, is what is declared.
-        limit: samples per channel after which there is only junk; None for the end of the file.
+        limit: samples per channel that the frames hold, where they were counted; None otherwise.
+        rewritten: makes the bytes that the decoder gets instead of the file's, where it would
+            misread those: junk behind the recording, a size that a stream could not fill in.
     """
 
     container: str
@@ -32,6 +48,7 @@ class Layout:
     exact_seek: bool = False
     decoder_counts: bool = False
     limit: int | None = None
+    rewritten: Callable[[], Iterable[bytes]] | None = None
 
 
 def sniff(source: Source) -> tuple[str, int]:
@@ -45,6 +62,8 @@ def sniff(source: Source) -> tuple[str, int]:
         raise source.error(Reason.EMPTY, "0 bytes")
     start = _skip_id3(source)
     head = source.read_at(start, 16)
+    if len(head) < 8 and any(magic.startswith(head) for _, magic in _MAGIC):
+        raise source.error(Reason.TRUNCATED, f"{source.size} bytes, inside its first mark")
     container = _container_of(head)
     if container is None:
         raise source.error(Reason.DECODE_ERROR, f"no audio format known here starts with {head!r}")
@@ -54,18 +73,7 @@ def sniff(source: Source) -> tuple[str, int]:
 
 
 def _container_of(head: bytes) -> str | None:
-    for container, magic in (
-        ("wav", b"RIFF"),
-        ("wav", b"RIFX"),
-        ("wav", b"RF64"),
-        ("w64", b"riff\x2e\x91\xcf\x11"),
-        ("aiff", b"FORM"),
-        ("au", b".snd"),
-        ("nist", b"NIST_1A"),
-        ("flac", b"fLaC"),
-        ("ogg", b"OggS"),
-        ("matroska", b"\x1a\x45\xdf\xa3"),
-    ):
+    for container, magic in _MAGIC:
         if head.startswith(magic):
             return container
     if head[4:8] == b"ftyp":
@@ -81,7 +89,11 @@ def _skip_id3(source: Source) -> int:
     start = 0
     for _ in range(8):
         head = source.read_at(start, 10)
-        if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 0x7F:
+        if head[:3] != b"ID3":
+            break
+        if len(head) < 10:
+            raise source.error(Reason.TRUNCATED, f"{source.size} bytes, inside its ID3 tag")
+        if max(head[6:10]) > 0x7F:
             break
         size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
         start += 10 + size + (10 if head[5] & 0x10 else 0)

@@ -20,7 +20,7 @@ LOUDEST = float(1 << 31)
 """Samples beyond this have no scale of any format; their squares would overflow in an encoder."""
 
 _ROUNDING = 1e-6  # of float32 sums of squares: energy under this share is none
-_TRUSTED_HINT = 1 << 26
+_TRUSTED_HINT = 1 << 24  # 64 MiB, 17 minutes
 _GROWTH = 1.5
 
 Channel = int | str
@@ -139,15 +139,19 @@ class Sink:
     """
 
     def __init__(self, hint: int | None) -> None:
-        self._samples = np.empty(min(hint or 1 << 18, _TRUSTED_HINT) + 1, np.float32)
+        self._hint = hint or 0
+        self._samples = np.empty(min(self._hint or 1 << 18, _TRUSTED_HINT), np.float32)
         self._count = 0
 
     def append(self, samples: Float32) -> None:
         """Takes float32 [n]."""
         end = self._count + len(samples)
         if end > len(self._samples):
+            size = max(end, int(len(self._samples) * _GROWTH))
+            if end <= self._hint:
+                size = min(size, self._hint)
             # In place where the allocator can: a long recording never exists twice.
-            self._samples.resize(max(end, int(len(self._samples) * _GROWTH)), refcheck=False)
+            self._samples.resize(size, refcheck=False)
         self._samples[self._count : end] = samples
         self._count = end
 

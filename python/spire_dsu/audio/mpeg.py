@@ -6,6 +6,7 @@ frame holds no frame count, and damage inside a frame cannot be found.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -106,20 +107,22 @@ def examine_mpeg(source: Source, start: int) -> Layout:
     declared = info.frames if info else None
     audio = max(0, count - 1) if info else count
     behind = _skip_tags(source, at)
+    rewritten = None
     if not cut and behind < source.size:
+        rewritten = functools.partial(source.copy, 0, at)  # the decoder complains of junk
         _check_rest(source, behind, kind, whole=declared is not None and audio >= declared)
     if declared is None:
         if cut:
             raise source.error(Reason.TRUNCATED, f"ends inside the frame at byte {at}")
-        return Layout("mp3", limit=audio * kind.samples)
+        return Layout("mp3", limit=audio * kind.samples, rewritten=rewritten)
     if audio > declared:
         raise source.error(
             Reason.DECODE_ERROR, f"declares {declared} frames and holds {audio}: two recordings"
         )
     if audio == declared:
-        return Layout("mp3", decoder_counts=True)
+        return Layout("mp3", decoder_counts=True, rewritten=rewritten)
     if info and info.size == at - start:  # the encoder counted otherwise, but all bytes are there
-        return Layout("mp3")
+        return Layout("mp3", rewritten=rewritten)
     raise source.error(Reason.TRUNCATED, f"declares {declared} frames and holds {audio}")
 
 
@@ -144,9 +147,7 @@ def with_declared_length(source: Source, start: int) -> Iterator[bytes]:
     frame = bytes([0xFF, first[1] | 1, third, first[3]]).ljust(kind.side_bytes, b"\0")
     frame += b"Xing" + (1).to_bytes(4, "big") + count.to_bytes(4, "big")
     yield frame.ljust(kind.lengths[third], b"\0")
-    while start < end:
-        yield (part := source.read_at(start, min(_WINDOW, end - start)))
-        start += len(part)
+    yield from source.copy(start, end)
 
 
 def _walk(source: Source, start: int, kind: FrameKind) -> tuple[int, int, bool]:
@@ -205,7 +206,8 @@ def _check_rest(source: Source, at: int, kind: FrameKind, whole: bool) -> None:
     i = 0
     while (i := rest.find(b"\xff", i)) >= 0:
         length = _length(rest[i : i + 4], kind)
-        if length and _length(rest[i + length : i + length + 4], kind):
+        behind = i + length
+        if length and (at + behind == source.size or _length(rest[behind : behind + 4], kind)):
             raise damaged(source, at, "frames go on behind damage")
         i += 1
     if not whole and not any(rest):

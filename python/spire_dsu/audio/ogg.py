@@ -6,6 +6,7 @@ there for the end. So the pages are walked first: they are few, and zlib compute
 
 from __future__ import annotations
 
+import functools
 import zlib
 
 from spire_dsu.audio.layout import Layout, damaged
@@ -34,7 +35,7 @@ def examine_ogg(source: Source) -> Layout:
         AudioError: TRUNCATED, no page ends the stream, or the last is not whole. DECODE_ERROR, a
             page is damaged or absent, or there is a second stream (decoders play only the first).
     """
-    at, count, ended, first = 0, 0, False, b""
+    at, count, ended, first, position = 0, 0, False, b"", 0
     window_at, window = 0, b""
     while at < source.size:
         held = window_at + len(window)
@@ -47,11 +48,14 @@ def examine_ogg(source: Source) -> Layout:
             raise source.error(Reason.DECODE_ERROR, f"a second recording starts at byte {at}")
         first = first or page[:_HEADER]
         _check_page(source, at, page, first, count)
+        position = _advance(source, at, page, position)
         ended = bool(page[5] & _LAST)
         at += len(page)
         count += 1
     if ended and source.find(at, b"OggS") is None:
-        return Layout("ogg", decoder_counts=True)
+        # The decoder looks for the last page at the end of the file.
+        rewritten = None if at == source.size else functools.partial(source.copy, 0, at)
+        return Layout("ogg", decoder_counts=True, rewritten=rewritten)
     raise _bad_end(source, at, ended)
 
 
@@ -77,6 +81,16 @@ def _check_page(source: Source, at: int, page: bytes, first: bytes, count: int) 
     number, expected = (int.from_bytes(p[18:22], "little") for p in (page, first))
     if number != expected + count:
         raise damaged(source, at, f"page {number} instead of {expected + count}")
+
+
+def _advance(source: Source, at: int, page: bytes, position: int) -> int:
+    """Samples up to the end of the page; a last page that goes back would hide what came before."""
+    granule = int.from_bytes(page[6:14], "little", signed=True)
+    if granule == -1:  # no packet ends on this page
+        return position
+    if granule < position:
+        raise damaged(source, at, f"samples go back from {position} to {granule}")
+    return granule
 
 
 def _bad_end(source: Source, at: int, ended: bool) -> AudioError:

@@ -8,6 +8,7 @@ end, and a cut in it cannot be found.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Literal
 
@@ -43,12 +44,13 @@ def examine_wav(source: Source) -> Layout:
         raise source.error(Reason.DECODE_ERROR, f"RIFF of {head[8:12]!r}, not of WAVE")
     order: Order = "big" if head[:4] == b"RIFX" else "little"
     whole = 8 + int.from_bytes(head[4:8], order)
-    long_size, frame_bytes = None, 0
+    long_size, fmt = None, b""
     for tag, at, size in _riff_chunks(source, 12, order):
         if tag == b"ds64":
             long_size = int.from_bytes(source.read_at(at + 8, 8), order)
         elif tag == b"fmt ":
-            frame_bytes = _frame_bytes(source.read_at(at, 16), order)
+            fmt = source.read_at(at, min(size, 64))
+            _check_bits(source, fmt, order)
         elif tag == b"data":
             if size == 0xFFFFFFFF and long_size is not None:
                 size = long_size
@@ -57,11 +59,13 @@ def examine_wav(source: Source) -> Layout:
                     raise _second(source, end)
             if size == 0 and whole == source.size:
                 raise source.error(Reason.EMPTY, "0 bytes of samples")
-            frames = _frames(source, at, size, frame_bytes)
+            frames = _frames(source, at, size, _frame_bytes(fmt, order))
             glued = source.find(at, b"WAVEfmt ") if size == 0 or at + size > source.size else None
             if glued is not None:
                 raise _second(source, glued - 8)
-            return Layout("wav", frames, exact_seek=True)
+            # A size of 0, left by a writer to a pipe, is an empty recording to the decoder.
+            rewritten = functools.partial(_with_size, source, at, fmt, order) if size == 0 else None
+            return Layout("wav", frames, exact_seek=True, rewritten=rewritten)
     raise _no_samples(source, whole)
 
 
@@ -165,6 +169,21 @@ def _frames(source: Source, at: int, size: int, frame_bytes: int) -> int | None:
             Reason.TRUNCATED, f"declares {size} bytes of samples and holds {there} of them"
         )
     return size // frame_bytes if frame_bytes else None
+
+
+def _check_bits(source: Source, fmt: bytes, order: Order) -> None:
+    coding, bits = (int.from_bytes(fmt[at : at + 2], order) for at in (0, 14))
+    if coding in _PLAIN_CODINGS and not 8 <= bits <= 64:
+        raise source.error(Reason.DECODE_ERROR, f"{bits} bits a sample")
+
+
+def _with_size(source: Source, at: int, fmt: bytes, order: Order) -> Iterator[bytes]:
+    """A WAV file of the samples from byte `at` to the end."""
+    size = min(source.size - at, 0xFFFFFFFF)
+    yield b"RIFX" if order == "big" else b"RIFF"
+    yield b"\xff\xff\xff\xffWAVEfmt " + len(fmt).to_bytes(4, order) + fmt
+    yield b"data" + size.to_bytes(4, order)
+    yield from source.copy(at)
 
 
 def _second(source: Source, at: int) -> AudioError:

@@ -119,7 +119,10 @@ def open_reader(source: Source, layout: Layout, start: int) -> Reader:
                 f"{layout.container} needs PyAV: pip install 'spire-dsu[av]' ({error})",
             ) from error
         return AvReader(source, layout)
-    reader = SoundReader(source)
+    if layout.rewritten is not None:
+        reader = _open_owned(spool(layout.rewritten(), source.name))
+    else:
+        reader = SoundReader(source)
     if layout.limit is not None and reader.frames is not None and reader.frames < layout.limit:
         # The decoder would stop at its own guess of the length.
         reader.close()

@@ -46,8 +46,12 @@ class Source:
     modified: int
 
     def read_at(self, offset: int, count: int) -> bytes:
-        """Bytes [offset, offset + count), fewer only at the end of the file."""
+        """Bytes [offset, offset + count), fewer only at the end of the file.
+
+        A header may place something anywhere below 2^64; behind the end there is nothing.
+        """
         parts: list[bytes] = []
+        count = min(count, self.size - offset)
         while count > 0:
             part = os.pread(self.fd, count, offset)
             if not part:
@@ -57,11 +61,16 @@ class Source:
             count -= len(part)
         return b"".join(parts)
 
-    def windows(self, start: int, window: int = 1 << 20) -> Iterator[tuple[int, bytes]]:
-        """(offset, bytes) from `start` to the end, never more than a window in memory."""
-        while part := self.read_at(start, window):
+    def windows(self, start: int, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """(offset, bytes) from `start` to `end` or the file's, never more than 1 MiB in memory."""
+        end = self.size if end is None else end
+        while part := self.read_at(start, min(_COPY_BYTES, end - start)):
             yield start, part
             start += len(part)
+
+    def copy(self, start: int, end: int | None = None) -> Iterator[bytes]:
+        """The bytes from `start` to `end` or the file's, in parts."""
+        return (part for _, part in self.windows(start, end))
 
     def find(self, start: int, *patterns: bytes) -> int | None:
         """The first byte from `start` on where one of the patterns begins, None where none does."""
