@@ -74,7 +74,7 @@ def parse_shard(
     rows = units = frames = 0
     for group in range(file.num_row_groups):
         with _documented(name):
-            tables = file.read_row_group(group).combine_chunks().to_batches()
+            tables = file.read_row_group(group, use_threads=False).combine_chunks().to_batches()
             for table in tables:
                 table.validate(full=True)
         for table in tables:

@@ -76,6 +76,10 @@ class UnitBatch:
         """bool [N]: which rows are ok."""
         return is_ok(self.table.column("status"))
 
+    def status(self, row: int) -> str:
+        """The status of one row of the batch."""
+        return str(self.table.column("status")[row])
+
     def statuses(self) -> dict[str, int]:
         """How many rows have which status."""
         pairs = self.table.column("status").value_counts().to_pylist()
