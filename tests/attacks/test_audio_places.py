@@ -26,7 +26,7 @@ WAV = wav(pcm16(SOUND))
 NAMES = {
     "newline": b"a\nb.wav",
     "tab": b"a\tb.wav",
-    "no UTF-8": b"caf\xe9\xff.wav",
+    "no UTF-8": b"na\xefve\xff.wav",
     "255 bytes": b"x" * 251 + b".wav",
     "emoji": "\U0001f399.wav".encode(),
     "right to left": "\u202e\u05d0gpj.wav".encode(),
