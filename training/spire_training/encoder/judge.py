@@ -46,9 +46,8 @@ def units_of(extractor: Extractor, work: Work, share: int = 1) -> tuple[Float32,
     """
     wanted = work.settings.codebook.frames // share
     every = max(1, total_frames(work.split("train")) // wanted)
-    return fit_codebook(
-        extractor, work.distorted("train", every), work.settings.codebook, work.settings.seed
-    )
+    features = map(extractor, work.distorted("train", every))
+    return fit_codebook(features, work.settings.codebook, work.settings.seed)
 
 
 def layer_scores(work: Work, number: int, report: Report) -> dict[int, Purity]:

@@ -21,13 +21,7 @@ from spire_training.encoder.batches import Batches
 from spire_training.encoder.model import LayerFeatures, MaskedPredictor, build_encoder
 from spire_training.encoder.pretrain import CHECKPOINT, Round, load_model
 from spire_training.encoder.settings import Settings
-from spire_training.encoder.targets import (
-    Extractor,
-    Targets,
-    fit_codebook,
-    total_frames,
-    write_targets,
-)
+from spire_training.encoder.targets import Extractor, Targets, write_targets
 
 Report = Callable[[str], None]
 
@@ -103,16 +97,10 @@ def make_targets(work: Work, number: int, report: Report) -> Path:
     extractor: Extractor = functools.partial(mfcc.mfcc, normalise=True)
     if this.source == "encoder":
         extractor = LayerFeatures(work.encoder_after(number - 1), this.layer)
-    centroids, fit = fit_codebook(
-        extractor,
-        work.clean("train"),
-        settings.codebook.model_copy(update={"clusters": this.clusters}),
-        settings.seed + number,
-        min(1.0, settings.codebook.frames / total_frames(split)),
-    )
+    codebook = settings.codebook.model_copy(update={"clusters": this.clusters})
+    seed, frames = settings.seed + number, settings.codebook.frames
+    fit = write_targets(path, split, extractor, codebook, frames, seed)
     report(f"round {number}: {fit}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_targets(path, split, extractor, centroids)
     return path
 
 

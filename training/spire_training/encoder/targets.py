@@ -6,11 +6,13 @@ and noise (the same step was taken from HuBERT to WavLM, Chen et al. 2022).
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
+from spire_dsu.files import write_atomically
 from spire_dsu.kmeans import KMeansReport, fit_kmeans
 from spire_dsu.types import Float32, Int32, num_frames
 from spire_dsu.units import assign
@@ -22,17 +24,12 @@ Extractor = Callable[[Float32], Float32]
 
 
 def fit_codebook(
-    extractor: Extractor,
-    waves: Iterable[Float32],
-    settings: Codebook,
-    seed: int,
-    share: float = 1.0,
+    features: Iterable[Float32], settings: Codebook, seed: int, share: float = 1.0
 ) -> tuple[Float32, KMeansReport]:
     """A codebook over the features of some speech.
 
     Args:
-        extractor: makes the features.
-        waves: utterances.
+        features: float32 [T, D] of each utterance.
         settings: number of clusters and of iterations.
         seed: decides the start, and which frames are taken.
         share: share of the frames of each utterance that are taken, at random.
@@ -41,9 +38,8 @@ def fit_codebook(
         Centroids float32 [clusters, D], and how the fit ended.
     """
     rng, taken = np.random.default_rng([seed, 5]), []
-    for wave in waves:
-        features = extractor(wave)
-        taken.append(features[rng.random(len(features)) < share])
+    for features_TD in features:
+        taken.append(features_TD[rng.random(len(features_TD)) < share])
     sample = np.concatenate(taken)
     return fit_kmeans(sample, settings.clusters, seed=seed, iterations=settings.iterations)
 
@@ -53,10 +49,27 @@ def total_frames(split: Split) -> int:
     return sum(num_frames(utterance.samples) for utterance in split.utterances)
 
 
-def write_targets(path: Path, split: Split, extractor: Extractor, centroids: Float32) -> None:
-    """Write the label of every frame, int16, utterance after utterance."""
-    labels = [assign(extractor(split.clean(i)), centroids) for i in range(len(split))]
-    np.save(path, np.concatenate(labels).astype(np.int16))
+def write_targets(
+    path: Path, split: Split, extractor: Extractor, settings: Codebook, frames: int, seed: int
+) -> KMeansReport:
+    """Cluster the features of clean speech and write the label of every frame.
+
+    Args:
+        path: an .npy file, int16, utterance after utterance.
+        split: the speech; its features must fit into memory.
+        extractor: makes the features.
+        settings: number of clusters and of iterations.
+        frames: frames that k-means sees, an even share of each utterance.
+        seed: of the clusters.
+    """
+    features = [extractor(split.clean(number)) for number in range(len(split))]
+    share = min(1.0, frames / total_frames(split))
+    centroids, report = fit_codebook(features, settings, seed, share)
+    labels = np.concatenate([assign(utterance, centroids) for utterance in features])
+    file = io.BytesIO()
+    np.save(file, labels.astype(np.int16))
+    write_atomically(path, file.getvalue())
+    return report
 
 
 class Targets:
