@@ -80,7 +80,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 
 
 def resealed(data: bytes) -> bytes:
-    """Ogg pages with the right checksums again, so that a mutation reaches the decoder behind them."""
+    """Ogg pages with right checksums again, so that a mutation reaches the decoder."""
     try:
         return b"".join(sealed(page) for page in ogg_pages(data))
     except IndexError:  # no longer pages throughout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -229,6 +230,23 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
             file.write(b"more")
         with pytest.raises(AudioError, match=r"changed while it was read: 6444 .* 6448"):
             source.check_unchanged()
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    sources = [
+        encode(voice(0.2 + 0.05 * n, 24_000, 2), kind, 24_000) for n in range(3) for kind in KINDS
+    ]
+    sources += [data[: len(data) // 2] for data in sources]
+
+    def outcome(data: bytes) -> object:
+        try:
+            return read_audio(data).tobytes()
+        except AudioError as error:
+            return str(error)
+
+    expected = [outcome(data) for data in sources]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(outcome, sources * 4)) == expected * 4
 
 
 def test_no_descriptor_stays_open() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,10 @@ from spire_dsu.types import Float32
 
 BLOCK_VALUES = 1 << 16
 """Samples of all channels together that are decoded at a time."""
+
+
+# Fresh pages for every short file would cost as much as a tenth of its decoding.
+_SCRATCH = threading.local()
 
 
 class Reader(Protocol):
@@ -78,7 +83,7 @@ class SoundReader:
         self.codec: str = self._file.subtype
         # The largest count stands for "unknown" in libsndfile.
         self.frames: int | None = self._file.frames if self._file.frames < 1 << 62 else None
-        self._block = np.empty((max(1, BLOCK_VALUES // self.channels), self.channels), np.float32)
+        self._block = _scratch(self.channels)
 
     def read(self, count: int) -> Float32:
         try:
@@ -101,6 +106,15 @@ class SoundReader:
     def _refusal(self, error: soundfile.SoundFileError) -> AudioError:
         text = str(getattr(error, "error_string", error)).strip().rstrip(".")
         return self._source.error(Reason.DECODE_ERROR, f"the decoder refuses it: {text}")
+
+
+def _scratch(channels: int) -> Float32:
+    """float32 [n, channels] to decode into, the same memory for each recording of a thread."""
+    values: Float32 | None = getattr(_SCRATCH, "values", None)
+    if values is None or values.size != max(BLOCK_VALUES, channels):
+        values = _SCRATCH.values = np.empty(max(BLOCK_VALUES, channels), np.float32)
+    count = values.size // channels
+    return values[: count * channels].reshape(count, channels)
 
 
 def open_reader(source: Source, layout: Layout, start: int) -> Reader:

@@ -27,6 +27,7 @@ memory.
 """
 
 _COPY_BYTES = 1 << 20
+_MOST_SEARCHED = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,13 @@ class Source:
         return (part for _, part in self.windows(start, end))
 
     def find(self, start: int, *patterns: bytes) -> int | None:
-        """The first byte from `start` on where one of the patterns begins, None where none does."""
+        """The first byte from `start` on where one of the patterns begins, None where none does.
+
+        A sparse file can be of any size: 4 GiB are searched, as much as a RIFF file can hold.
+        """
         overlap = max(map(len, patterns)) - 1
         held = b""
-        for at, part in self.windows(start):
+        for at, part in self.windows(start, min(self.size, start + _MOST_SEARCHED)):
             held += part
             found = [place for place in map(held.find, patterns) if place >= 0]
             if found:
