@@ -38,6 +38,7 @@ from spire_dsu.storage import DISK, Storage, write_all, write_file
 _LOG = logging.getLogger(__name__)
 _JOURNAL = re.compile(r"journal-(\d{5})-of-(\d{5})")
 _TMP = ".tmp"
+_PATIENCE = 1.0  # seconds; others hold a lock for a moment only while they look who is dead
 
 
 class JournalError(SpireError):
@@ -197,7 +198,7 @@ class Journal:
         if not self.folder.exists():
             storage.make_dir(self.folder)
             storage.fsync_dir(self.folder.absolute().parent)  # or all of it can go with its name
-        self._lock = lock_folder(self.scratch, storage)
+        self._lock = lock_folder(self.scratch, storage, patience=_PATIENCE)
         try:
             self._clear_others(part[1])
             for name in storage.listdir(self.scratch):
@@ -343,16 +344,17 @@ class Journal:
         """Removes what dead runs left; refuses to run beside a live one that divides otherwise.
 
         Args:
-            parts: into how many parts this run divides the shards; None: any live run is fine.
+            parts: into how many parts this run divides the shards: the others of this division are
+                not looked at, since they may just be starting. None: all has been done, any may go.
         """
         for name in self._storage.listdir(self.folder / _TMP):
             path = self.folder / _TMP / name
-            if path == self.scratch:
+            if path == self.scratch or (parts and name.endswith(f"-of-{parts:05d}")):
                 continue
             try:
-                lock = lock_folder(path, self._storage)
+                lock = lock_folder(path, self._storage, patience=_PATIENCE if parts else 0)
             except LockedError:
-                if parts is not None and not name.endswith(f"-of-{parts:05d}"):
+                if parts:
                     raise
                 continue
             try:

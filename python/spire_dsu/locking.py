@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import socket
+import time
 from pathlib import Path
 
 from spire_dsu.errors import SpireError
@@ -19,8 +20,13 @@ class LockedError(SpireError):
     """Another run works in the same folder; the text names its process and host."""
 
 
-def lock_folder(folder: Path, storage: Storage) -> int:
+def lock_folder(folder: Path, storage: Storage, *, patience: float = 0.0) -> int:
     """Makes a folder and locks it against other processes.
+
+    Args:
+        folder: the folder; it holds nothing but temporary files.
+        storage: the calls to use.
+        patience: seconds to try again, where another process may hold the lock for a moment only.
 
     Returns:
         A descriptor that holds the lock until it is closed or the process ends.
@@ -29,15 +35,19 @@ def lock_folder(folder: Path, storage: Storage) -> int:
         LockedError: another process has it.
         OSError: the folder cannot be made.
     """
-    path = folder / LOCK
-    for _ in range(100):
+    path, deadline = folder / LOCK, time.monotonic() + patience
+    for last in reversed(range(100)):
         try:
             storage.make_dir(folder)
             fd = storage.open(path, os.O_RDWR | os.O_CREAT)
-        except FileNotFoundError:
-            continue  # its owner finished and removed the folder between the two calls
+        except (FileNotFoundError, FileExistsError):
+            if not last:
+                raise
+            continue  # its owner finished and removed the folder in the middle of these calls
         try:
-            if not _take(fd, path):
+            while not (taken := _take(fd, path)) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            if not taken:
                 owner = os.pread(fd, 300, 0).decode(errors="replace") or "another process"
                 raise LockedError(f"{folder.parent.parent} is in use by {owner} ({folder.name})")
             if is_at(fd, path):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,8 @@ TESTS = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def job() -> Iterator[Callable[[Path, int, str], int]]:
-    """Runs a conversion with a fault; returns its exit status, -9 when it was killed."""
+def job() -> Iterator[Callable[..., Any]]:
+    """Runs conversions in processes of their own, see `faults/job.py`; returns how they ended."""
     path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     with subprocess.Popen(
         [sys.executable, TESTS / "faults" / "job.py"],
@@ -26,10 +27,10 @@ def job() -> Iterator[Callable[[Path, int, str], int]]:
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
     ) as process:
 
-        def run(folder: Path, step: int, fault: str) -> int:
-            process.stdin.write(json.dumps([str(folder), step, fault]) + "\n")
+        def run(folder: Path, **asked: Any) -> Any:
+            process.stdin.write(json.dumps({"folder": str(folder), **asked}) + "\n")
             process.stdin.flush()
-            return int(process.stdout.readline())
+            return json.loads(process.stdout.readline())
 
         yield run
         process.stdin.close()

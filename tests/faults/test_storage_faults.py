@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faults.failpoints import CALLS, FAULTS, FaultyStorage
@@ -15,7 +16,7 @@ from unit_rows import convert, tree
 from spire_dsu.journal import Journal
 from spire_dsu.verify import verify
 
-Job = Callable[[Path, int, str], int]
+Job = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory, job: Job) -> tuple[Pat
     clean = FaultyStorage()
     convert(folder / "clean", ROWS, ROWS_PER_SHARD, storage=clean)
     lines = [k for k, call in enumerate(clean.steps) if call == "write"]
-    assert job(folder / "torn", lines[4], "kill") == -signal.SIGKILL
+    assert job(folder / "torn", step=lines[4], fault="kill") == -signal.SIGKILL
     assert (folder / "torn" / "units-00001.parquet").exists()
     journal = (folder / "torn" / "journal-00000-of-00001").read_bytes()
     assert journal.count(b"\n") == 2
@@ -61,7 +62,7 @@ def fail_at_each_step(
         folder = work / f"{step}-{call}"
         if start is not None:
             shutil.copytree(start, folder)
-        status = job(folder, step, fault)
+        status = job(folder, step=step, fault=fault)
         expected = {"kill": (-signal.SIGKILL,), "short write": (0,)}.get(fault, (0, 3))
         assert status in expected, f"{fault} at step {step} ({call}) ended with {status}"
         disturbed += status != 0

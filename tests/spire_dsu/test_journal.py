@@ -8,11 +8,13 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from unit_rows import FINGERPRINT, convert, make_rows, tree
+from unit_rows import FINGERPRINT, QuickStorage, convert, make_rows, tree
 
+from spire_dsu import journal as journal_module
 from spire_dsu.errors import SpireError
 from spire_dsu.journal import (
     FingerprintError,
@@ -108,12 +110,32 @@ def test_another_part_may_finish_first(tmp_path: Path, whole: dict[str, str]) ->
     assert tree(tmp_path) == whole
 
 
+def test_a_journal_may_vanish_between_two_calls(tmp_path: Path, whole: dict[str, str]) -> None:
+    class Stale(QuickStorage):
+        def listdir(self, folder: Path) -> list[str]:
+            return [*super().listdir(folder), *self.gone.pop(folder, [])]
+
+    convert(tmp_path, ROWS)
+    disk = Stale()
+    disk.gone = {tmp_path: ["journal-00001-of-00002"]}
+    with Journal(tmp_path, FINGERPRINT, PLAN, storage=disk) as journal:
+        assert disk.gone == {}
+        assert journal.pending() == []
+
+
 def test_no_rows_are_a_conversion_too(tmp_path: Path) -> None:
     assert convert(tmp_path, []) is not None
     assert list(tree(tmp_path)) == [MANIFEST]
     assert list(open_shards(tmp_path)) == []
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that is taken is not waited for."""
+    monkeypatch.setattr(journal_module, "_PATIENCE", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_second_run_is_refused_by_process_and_host(tmp_path: Path) -> None:
     with Journal(tmp_path, FINGERPRINT, PLAN):
         for part in [(0, 1), (0, 2), (7, 16)]:
@@ -122,6 +144,13 @@ def test_a_second_run_is_refused_by_process_and_host(tmp_path: Path) -> None:
     Journal(tmp_path, FINGERPRINT, PLAN).close()
 
 
+def test_a_lock_that_is_held_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    holder = Journal(tmp_path, FINGERPRINT, PLAN)
+    threading.Timer(0.1, holder.close).start()
+    Journal(tmp_path, FINGERPRINT, PLAN).close()
+
+
+@pytest.mark.usefixtures("impatient")
 def test_the_lock_ends_with_a_killed_process(tmp_path: Path) -> None:
     code = (
         "import os, sys; from spire_dsu.journal import Journal, Plan\n"

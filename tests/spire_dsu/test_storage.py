@@ -44,6 +44,18 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     assert DISK.listdir(tmp_path) == ["a"]
 
 
+def test_a_failing_fsync_leaves_what_was_there(tmp_path: Path) -> None:
+    class NoSync(Storage):
+        def fsync(self, fd: int) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+    write_file(tmp_path / "a", b"old")
+    with pytest.raises(OSError, match="Input/output error"):
+        write_file(tmp_path / "a", b"new", storage=NoSync())
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert DISK.listdir(tmp_path) == ["a"]
+
+
 def test_a_file_that_is_done_takes_no_more(tmp_path: Path) -> None:
     with AtomicFile(tmp_path / "a") as file:
         file.write(b"x")
