@@ -35,21 +35,13 @@ struct Job {
 /// What one thread owns.
 class Worker {
  public:
-  explicit Worker(const Job& job) {
-    const std::int64_t rows = job.block_rows, dims = job.features.dims;
-    block_.codes = aligned_array<std::uint32_t>(rows * dims);
-    block_.scale = aligned_array<float>(rows);
-    block_.bias = aligned_array<std::int32_t>(rows);
-    block_.extras = aligned_array<float>(rows * kMaxExtras);
-    block_.threshold = aligned_array<float>(rows);
-    block_.num_candidates = aligned_array<std::int32_t>(rows);
-    block_.low = aligned_array<float>(rows * kMaxCandidates);
-    block_.candidates = aligned_array<std::int32_t>(rows * kMaxCandidates);
-    block_.scratch = aligned_array<float>(RowBlock::scratch_size(dims));
-    converted_ = aligned_array<float>(kScanRows * dims);
-    rows_.reserve(static_cast<std::size_t>(rows));
-    left_.reserve(static_cast<std::size_t>(rows));
-    unscreened_.reserve(static_cast<std::size_t>(rows));
+  explicit Worker(const Job& job)
+      : block_(job.block_rows, job.features.dims),
+        converted_(aligned_array<float>(kScanRows * job.features.dims)) {
+    const auto rows = static_cast<std::size_t>(job.block_rows);
+    rows_.reserve(rows);
+    left_.reserve(rows);
+    unscreened_.reserve(rows);
   }
 
   void assign(Job& job, std::int64_t first, std::int64_t count) {

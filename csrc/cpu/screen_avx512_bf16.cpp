@@ -16,7 +16,6 @@ struct BFloat16Format {
   static float roundings(std::int64_t dims) { return 2.0F * static_cast<float>(dims + 1); }
 
   static Encoded encode(const float* v, std::int64_t count, std::uint32_t* codes) {
-    auto* halves = reinterpret_cast<std::uint16_t*>(codes);
     float residual2 = 0.0F;
 #pragma omp simd reduction(+ : residual2)
     for (std::int64_t d = 0; d < count; ++d) {
@@ -28,7 +27,7 @@ struct BFloat16Format {
       float rounded;
       __builtin_memcpy(&rounded, &rounded_bits, sizeof rounded);
       residual2 += (v[d] - rounded) * (v[d] - rounded);
-      halves[d] = static_cast<std::uint16_t>(half);
+      store_code(codes, d, static_cast<std::uint16_t>(half));
     }
     return {.scale = 1.0F, .residual = square_root(residual2)};
   }

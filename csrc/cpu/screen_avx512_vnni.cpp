@@ -18,7 +18,6 @@ struct Int8Format {
   static Encoded encode(const float* v, std::int64_t count, std::uint32_t* codes) {
     constexpr float kToInteger =
         0x1.8p23F;  // x + this - this is x rounded to nearest, for |x| < 2^22
-    auto* bytes = reinterpret_cast<std::int8_t*>(codes);
     float largest = 0.0F;
 #pragma omp simd reduction(max : largest)
     for (std::int64_t d = 0; d < count; ++d) {
@@ -37,7 +36,7 @@ struct Int8Format {
       const auto code = static_cast<std::int32_t>(rounded);
       residual2 += residual * residual;
       code_sum += code;
-      bytes[d] = static_cast<std::int8_t>(code);
+      store_code(codes, d, static_cast<std::int8_t>(code));
     }
     return {.scale = scale, .residual = square_root(residual2), .code_sum = code_sum};
   }

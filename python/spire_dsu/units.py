@@ -85,7 +85,7 @@ def assign(
     device = _device(features)
     if device is not None:
         return _like(features, _cuda().assign(features, _prepared(centroids, device, threads)))
-    frames = _host(features, "features")
+    frames = _frames(features)
     codebook = _prepared(centroids, None, threads)
     return _like(features, _core.assign(frames, codebook, threads=_threads(threads), isa=isa))
 
@@ -139,7 +139,7 @@ def quantize(
     if device is not None:
         result = _cuda().quantize(features, row_splits, codebook)
     else:
-        frames, splits = _host(features, "features"), _row_splits(row_splits)
+        frames, splits = _frames(features), _row_splits(row_splits)
         result = _core.quantize(frames, splits, codebook, threads=_threads(threads))
     return _like_all(features, result)
 
@@ -271,13 +271,17 @@ def _device(array: Array) -> int | None:
     raise InputError(f"arrays must lie on the CPU or a CUDA device, got DLPack device {int(kind)}")
 
 
+def _frames(features: Array) -> Array:
+    """Features as `_core` takes them; uint16 means bfloat16 there, so real uint16 stops here."""
+    if str(getattr(features, "dtype", "")).endswith("uint16"):
+        raise InputError("features must be float32, float16 or bfloat16, got uint16")
+    return _host(features, "features")
+
+
 def _host(array: Array, name: str) -> Array:
-    """A NumPy view of host memory with dense rows; bfloat16 becomes uint16, which is how `_core`
-    takes it."""
+    """A NumPy view of host memory with dense rows; bfloat16 is seen as uint16."""
     if isinstance(array, np.ndarray):
         view = array
-        if view.dtype == np.uint16:
-            raise InputError(f"{name} must be a float array, got uint16")
     elif type(array).__module__ == "torch" or hasattr(array, "detach"):
         view = _torch_view(array.detach())
     elif hasattr(array, "__dlpack__"):
@@ -288,7 +292,7 @@ def _host(array: Array, name: str) -> Array:
         view = view.view(np.uint16)
     dense = view.ndim == 0 or view.shape[-1] <= 1 or view.strides[-1] == view.itemsize
     whole = all(stride % view.itemsize == 0 for stride in view.strides)
-    return view if dense and whole and view.flags.aligned else np.ascontiguousarray(view)
+    return view if dense and whole and view.flags.aligned else view.copy(order="C")
 
 
 def _torch_view(tensor: Array) -> Array:

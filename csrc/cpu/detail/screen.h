@@ -42,6 +42,23 @@ struct PackedCodebook {
 
 /// Rows as a screen reads them, and what is left of the centroids for each.
 struct RowBlock {
+  static constexpr std::int32_t kOverflow = -1;
+
+  /// Room for `rows` rows of `dims` values in any screen.
+  RowBlock(std::int64_t rows, std::int64_t dims)
+      : codes(aligned_array<std::uint32_t>(rows * dims)),
+        scale(aligned_array<float>(rows)),
+        bias(aligned_array<std::int32_t>(rows)),
+        extras(aligned_array<float>(rows * kMaxExtras)),
+        threshold(aligned_array<float>(rows)),
+        num_candidates(aligned_array<std::int32_t>(rows)),
+        low(aligned_array<float>(rows * kMaxCandidates)),
+        candidates(aligned_array<std::int32_t>(rows * kMaxCandidates)),
+        scratch(aligned_array<float>(scratch_size(dims))) {}
+
+  /// Shifted values go through a buffer that is zero from dims on, up to the last code.
+  static constexpr std::int64_t scratch_size(std::int64_t dims) { return (dims + 31) / 16 * 16; }
+
   std::int64_t steps = 0;
   AlignedArray<std::uint32_t> codes;  // [rows, steps]
   AlignedArray<float> scale;          // [rows]
@@ -51,10 +68,7 @@ struct RowBlock {
   AlignedArray<std::int32_t> num_candidates;  // [rows], or kOverflow
   AlignedArray<float> low;                    // [rows, kMaxCandidates]
   AlignedArray<std::int32_t> candidates;      // [rows, kMaxCandidates], ascending
-  AlignedArray<float> scratch;                // [dims rounded up to 16 + 16]
-
-  static constexpr std::int32_t kOverflow = -1;
-  static constexpr std::int64_t scratch_size(std::int64_t dims) { return (dims + 31) / 16 * 16; }
+  AlignedArray<float> scratch;                // [scratch_size(dims)]
 };
 
 struct Screen {

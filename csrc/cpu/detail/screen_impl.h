@@ -32,6 +32,13 @@ struct Encoded {
   std::int32_t code_sum = 0;
 };
 
+/// Value d of a vector of codes.
+template <class T>
+static inline void store_code(std::uint32_t* codes, std::int64_t d, T value) {
+  __builtin_memcpy(reinterpret_cast<char*>(codes) + d * static_cast<std::int64_t>(sizeof value),
+                   &value, sizeof value);
+}
+
 /// Shifts, sets the wide dims apart, and encodes. scratch: zero from dims on, see RowBlock.
 template <class Format>
 static inline Encoded encode_vector(const float* x, const Centring& centring, float* scratch,
@@ -52,8 +59,10 @@ static inline Encoded encode_vector(const float* x, const Centring& centring, fl
       scratch[centring.wide[w]] = 0.0F;
     }
   }
+  const float norm = square_root(norm2);
+  if (!(norm <= kMaxNorm)) return {.norm = norm};
   Encoded encoded = Format::encode(scratch, steps * Format::kValuesPerCode, codes);
-  encoded.norm = square_root(norm2);
+  encoded.norm = norm;
   return encoded;
 }
 
@@ -79,7 +88,6 @@ static bool pack_panel(const float* centroids, const Centring& centring, std::in
   constexpr int kColumns = Format::kVectors * Format::Lanes::kCount;
   std::uint32_t* codes = packed.codes.get() + panel * packed.steps * kColumns;
   float* constants = packed.constants.get() + panel * (2 + packed.num_extras) * kColumns;
-  bool usable = true;
   for (int column = 0; column < kColumns; ++column) {
     const std::int64_t k = panel * kColumns + column;
     float* constant = constants + column;
@@ -93,7 +101,7 @@ static bool pack_panel(const float* centroids, const Centring& centring, std::in
     std::uint32_t code[Format::kMaxSteps];
     const float* c = centroids + k * centring.dims;
     const Encoded e = encode_vector<Format>(c, centring, scratch, wide, packed.steps, code);
-    usable = usable && e.norm <= kMaxNorm;
+    if (!(e.norm <= kMaxNorm)) return false;
     for (std::int64_t s = 0; s < packed.steps; ++s)
       codes[s * kColumns + column] = Format::centroid_code(code[s]);
     double norm2 = 0.0;
@@ -112,7 +120,7 @@ static bool pack_panel(const float* centroids, const Centring& centring, std::in
         (e.residual + kUnit * e.norm + roundings * kUnit * length) * kSlack + kTinyNorm;
     for (int w = 0; w + 2 < packed.num_extras; ++w) constant[(4 + w) * kColumns] = wide[w];
   }
-  return usable;
+  return true;
 }
 
 /// The product of kTileRows rows and one panel. Apart, so that all the sums stay in registers:
@@ -122,12 +130,14 @@ template <class Format>
                                        const std::uint32_t* panel,
                                        typename Format::Accumulator* products) {
   using Accumulator = typename Format::Accumulator;
+  constexpr int kLanes = Format::Lanes::kCount;
   Accumulator sums[kTileRows][Format::kVectors] = {};
   for (std::int64_t s = 0; s < steps; ++s) {
     Accumulator centroids[Format::kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < Format::kVectors; ++v)
-      centroids[v] = reinterpret_cast<const Accumulator*>(panel)[s * Format::kVectors + v];
+      __builtin_memcpy(&centroids[v], panel + (s * Format::kVectors + v) * kLanes,
+                       sizeof(Accumulator));
 #pragma GCC unroll 8
     for (int r = 0; r < kTileRows; ++r) {
       const Accumulator row = Format::broadcast(rows[r * steps + s]);

@@ -54,7 +54,8 @@ struct Counts {
 struct AssignOptions {
   bool exact = true;  // false: the nearest by the float16 screen alone
   Screen screen = Screen::automatic;
-  Counts* counts = nullptr;  // device memory; filled when given
+  std::int64_t workspace = 256 << 20;  // bytes to stay under, by taking fewer rows at a time
+  Counts* counts = nullptr;            // device memory; filled when given
 };
 
 /// Centroids made ready for one device: a copy, and a centred, scaled, packed float16 form of it.

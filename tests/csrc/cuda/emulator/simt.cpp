@@ -45,6 +45,7 @@ void live() {
   for (;;) {
     (*body)();
     current->done = true;
+    ++current->block->left;
     leave();
   }
 }
@@ -68,7 +69,7 @@ void resume(Fiber& fiber) {
 bool do_copies(Cluster& cluster, bool must) {
   bool any = false;
   for (std::size_t i = 0; i < cluster.copies.size();) {
-    if (!must && generator()() % 4 != 0) {
+    if (!must && generator()() % 8 != 0) {
       ++i;
       continue;
     }

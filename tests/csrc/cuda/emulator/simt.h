@@ -42,6 +42,7 @@ struct Block {
   int arrived = 0;
   unsigned turn = 0;
   int threads = 0;
+  int left = 0;  // threads that have returned
 };
 
 /// The blocks of one cluster run together, clusters one after another.
@@ -101,9 +102,9 @@ struct Machine {
 };
 Machine& machine();
 
-/// Device memory: filled with NaN, checked for writes around it when freed. Bytes now in use.
+/// Device memory: filled with NaN, checked for writes around it when freed.
 void* allocate(std::size_t bytes);
 void release(void* memory);
-std::size_t allocated();
+std::size_t allocated();  // bytes now in use
 
 }  // namespace simt

@@ -21,9 +21,11 @@ inline std::uint32_t shared_address(const void* pointer) {
          simt::kSharedBase;
 }
 
-/// The same place in another block of the cluster.
+/// The same place in a block of the cluster, which must not have left.
 template <class T>
 T* in_block(T* pointer, std::uint32_t rank) {
+  if (simt::cluster().blocks.at(rank).left == simt::block().threads)
+    simt::fail("a block is reached that has left");
   const auto offset = reinterpret_cast<unsigned char*>(pointer) - simt::block().shared;
   return reinterpret_cast<T*>(simt::cluster().blocks.at(rank).shared + offset);
 }

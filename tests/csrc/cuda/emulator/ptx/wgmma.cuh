@@ -1,5 +1,6 @@
-// Warpgroup products. They are done as late as they may be: when they are waited for. Accumulators
-// touched before that, or stages refilled, give the wrong result here as they might on a device.
+// Warpgroup products. Each group is done either at once or as late as it may be, when it is waited for:
+// stages read before they are filled or refilled while they are read, and accumulators touched too
+// early, give the wrong result here as they might on a device.
 #pragma once
 
 #include "barrier.cuh"
@@ -26,6 +27,18 @@ inline float tile_element(const unsigned char* shared, std::uint64_t descriptor,
 
 inline void begin_products(Accumulators&) {}
 
+/// Does the committed groups up to `last`, in order.
+inline void do_products(simt::Warp& warp, int last) {
+  std::vector<simt::Product> later;
+  for (simt::Product& product : warp.products) {
+    if (product.group != 0 && product.group <= last)
+      product.run();
+    else
+      later.push_back(std::move(product));
+  }
+  warp.products = std::move(later);
+}
+
 inline void commit_products() {
   struct None {
   } none;
@@ -34,6 +47,7 @@ inline void commit_products() {
     ++w.groups;
     for (simt::Product& product : w.products)
       if (product.group == 0) product.group = w.groups;
+    if (simt::generator()() % 2 == 0) do_products(w, w.groups);
   });
 }
 
@@ -43,15 +57,9 @@ void wait_products(Accumulators&) {
   } none;
   simt::meet("wgmma.wait", none, [](None**) {
     simt::Warp& w = simt::warp();
-    std::vector<simt::Product> later;
-    for (simt::Product& product : w.products) {
+    do_products(w, w.groups - kPending);
+    for (const simt::Product& product : w.products)
       if (product.group == 0) simt::fail("products waited for that were not committed");
-      if (product.group <= w.groups - kPending)
-        product.run();
-      else
-        later.push_back(std::move(product));
-    }
-    w.products = std::move(later);
   });
 }
 
