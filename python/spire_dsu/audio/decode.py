@@ -156,10 +156,12 @@ def check_wanted(
         channel = int(channel)
     start = _number(offset)
     if not 0 <= start <= _LATEST:
-        raise AudioError(Reason.BAD_SEGMENT, f"offset must be 0 s or more, got {offset!r}")
+        raise AudioError(Reason.BAD_SEGMENT, f"offset must be 0 to 1e9 s, got {offset!r}")
     length = None if duration is None else _number(duration)
     if length is not None and not 0 < length <= _LATEST:
-        raise AudioError(Reason.BAD_SEGMENT, f"duration must be above 0 s, got {duration!r}")
+        raise AudioError(
+            Reason.BAD_SEGMENT, f"duration must be above 0 and at most 1e9 s, got {duration!r}"
+        )
     return Wanted(rate, start, length, longest, channel)
 
 

@@ -84,9 +84,7 @@ def kind_of(header: bytes) -> FrameKind | None:
 
 @dataclass(frozen=True, slots=True)
 class InfoFrame:
-    """A first frame without sound ("Xing" or "Info"); it may declare frames and bytes, None where
-    not.
-    """
+    """A first frame without sound ("Xing", "Info"), with the frames and bytes that it declares."""
 
     frames: int | None
     size: int | None
@@ -151,9 +149,7 @@ def with_declared_length(source: Source, start: int) -> Iterator[bytes]:
 
 
 def _walk(source: Source, start: int, kind: FrameKind) -> tuple[int, int, bool]:
-    """(whole frames of this kind in a row, the byte behind them, whether a frame without its end
-    follows).
-    """
+    """(frames of this kind in a row, the byte behind them, whether half a frame follows)."""
     second, mono, lengths = kind.second_byte, kind.mono, kind.lengths
     at, count, length = start, 0, 0
     while len(window := source.read_at(at, _WINDOW)) >= 4:
@@ -168,7 +164,7 @@ def _walk(source: Source, start: int, kind: FrameKind) -> tuple[int, int, bool]:
         at += i
     if at > source.size:
         return count - 1, at - length, True
-    return count, at, False
+    return count, at, source.read_at(at, 1) == b"\xff"  # under four bytes: the start of a header
 
 
 def _info_frame(source: Source, start: int, kind: FrameKind) -> InfoFrame | None:
