@@ -1,0 +1,258 @@
+"""Makes shards: the same code under each engine, which knows of no other worker."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import JsonValue
+
+from spire_dsu.convert.feed import Feed
+from spire_dsu.convert.job import Done, Facts, Spec, Tally, Target
+from spire_dsu.convert.packs import Encode, Packs
+from spire_dsu.convert.recordings import Decoded
+from spire_dsu.errors import AudioError, Reason
+from spire_dsu.manifest import Manifest
+from spire_dsu.shards import write_shard
+from spire_dsu.storage import DISK, Storage
+from spire_dsu.types import SAMPLING_RATE, Float32, UnitRow, Units
+
+GPU_PACK_SECONDS = 300.0
+_MOST_GPU_DECODERS = 16
+_NO_UNITS = Units(np.zeros(0, np.int32), np.zeros(0, np.int32))
+
+
+class Trouble:
+    """What a worker that dies on a shard leaves behind: the next one finds the row at fault.
+
+    A file tells that the shard was begun. Who finds one already takes a row at a time and notes
+    each before it is encoded; a row on which two workers died gets its reason.
+
+    Attributes:
+        careful: a worker has died on this shard.
+    """
+
+    def __init__(self, scratch: Path, shard: int) -> None:
+        self._path = scratch / f"begun-{shard:05d}"
+        self._deaths: Counter[int] = Counter()
+        self.careful = self._path.exists()
+        if self.careful:
+            with contextlib.suppress(ValueError, LookupError):  # torn: nothing was known yet
+                before = json.loads(self._path.read_bytes())
+                self._deaths.update({int(row): count for row, count in before["deaths"].items()})
+                if before["row"] is not None:
+                    self._deaths[before["row"]] += 1
+        self.note(None)
+
+    def killed_by(self, row: int) -> bool:
+        """Whether two workers have died on this row of the shard."""
+        return self._deaths[row] >= 2
+
+    def note(self, row: int | None) -> None:
+        """Says which row comes next."""
+        content = json.dumps({"row": row, "deaths": self._deaths})
+        temporary = self._path.with_suffix(".new")
+        temporary.write_text(content, encoding="ascii")
+        temporary.replace(self._path)
+
+    def over(self) -> None:
+        """The shard is written."""
+        self._path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a worker calls for units, and what those depend on.
+
+    Attributes:
+        encode: waveforms in, their units out.
+        fingerprint: what decides the units, with `num_clusters`.
+        device: "cpu", or "cuda".
+        devices: GPUs that the process sees.
+    """
+
+    encode: Encode
+    fingerprint: dict[str, JsonValue]
+    device: str = "cpu"
+    devices: int = 0
+
+
+def load_model(spec: Spec) -> Model:
+    """Loads the model that the specification names.
+
+    Raises:
+        SpireError: it cannot be used.
+    """
+    # Imported here: whoever hands out shards imports this module, too, and needs no torch.
+    import torch
+
+    from spire_dsu.discretizer import Discretizer
+
+    # One thread each: a library's sums may depend on how many there are.
+    torch.set_num_threads(1)
+    found = Discretizer.from_pretrained(spec.model, device=spec.device, precision=spec.precision)
+    device = found.encoder.device
+    on_gpu = device.type == "cuda"
+    hardware = f"cpu {torch.backends.cpu.get_cpu_capability()}"
+    return Model(
+        encode=lambda waves: list(found.encode_stream(waves)),
+        fingerprint={
+            **found.fingerprint(),
+            "num_clusters": found.num_units,
+            "torch": str(torch.__version__),
+            "hardware": torch.cuda.get_device_name(device) if on_gpu else hardware,
+        },
+        device=device.type,
+        devices=torch.cuda.device_count() if on_gpu else 0,
+    )
+
+
+class ShardWorker:
+    """A model, and what feeds it. For one thread, but for what says otherwise.
+
+    Attributes:
+        feed: takes the numbers of the shards to make, from any thread.
+    """
+
+    def __init__(self, spec: Spec, model: Model | None = None) -> None:
+        """Args: model: the one that `spec` names, loaded already; by default it is loaded now.
+
+        Raises:
+            SpireError: the model or the file of rows cannot be used.
+        """
+        self._model = model or load_model(spec)
+        on_gpu = self._model.device == "cuda"
+        self._max_seconds = spec.max_seconds
+        self._packs = Packs(self._model.encode, round(GPU_PACK_SECONDS * SAMPLING_RATE) * on_gpu)
+        self._target: Target | None = None
+        self._lock = threading.Lock()
+        self._tally = Tally()
+        self.feed = Feed(
+            Manifest(spec.rows),
+            spec.rows_per_shard,
+            decoders=spec.decoders or self._default_decoders(),
+            ahead_seconds=spec.ahead_seconds,
+            max_seconds=spec.max_seconds,
+            timeout_seconds=spec.timeout_seconds,
+        )
+
+    def _default_decoders(self) -> int:
+        if not self._model.devices:
+            return 1  # one decodes hundreds of times as fast as a core encodes
+        cores = len(os.sched_getaffinity(0))
+        return max(1, min(_MOST_GPU_DECODERS, cores // self._model.devices - 1))
+
+    def facts(self) -> Facts:
+        """What the output depends on, and what the worker runs on."""
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return Facts(
+            fingerprint={**self._model.fingerprint, "max_seconds": self._max_seconds},
+            device=self._model.device,
+            devices=self._model.devices,
+            memory=pages * os.sysconf("SC_PAGE_SIZE"),
+        )
+
+    def begin(self, target: Target) -> None:
+        """Says where the shards go; once, before the first."""
+        self._target = target
+
+    def tally(self) -> Tally:
+        """What became of the rows of the shard that it is on. From any thread."""
+        with self._lock:
+            return self._tally
+
+    def make_next(self, worker: int, storage: Storage = DISK) -> Done:
+        """Waits for the next shard that was enqueued, and writes it.
+
+        Args:
+            worker: its number, for the answer.
+            storage: the calls to use.
+
+        Raises:
+            OSError: the disk failed, or is full.
+            SpireError: the manifest is damaged.
+        """
+        assert self._target is not None, "begin comes first"
+        shard, rows = self.feed.take()
+        trouble = Trouble(Path(self._target.scratch), shard)
+        with self._lock:
+            self._tally = Tally()
+        info = write_shard(
+            Path(self._target.folder),
+            shard,
+            self._counted(self._encoded(rows, trouble)),
+            self._target.fingerprint,
+            scratch=Path(self._target.scratch),
+            storage=storage,
+        )
+        trouble.over()
+        return Done(worker, info, self.tally())
+
+    def _encoded(self, rows: Iterator[Decoded], trouble: Trouble) -> Iterator[UnitRow]:
+        if trouble.careful:
+            for number, row in enumerate(rows):
+                trouble.note(number)
+                if trouble.killed_by(number):
+                    text = f"{row.utterance.source}: two workers died on it"
+                    row = Decoded.refused(row.utterance, Reason.DECODE_ERROR, text, row.num_samples)
+                yield from self._encode_pack([row])
+            return
+        for pack in self._packs.cut(rows, lambda row: row.num_samples):
+            yield from self._encode_pack(pack)
+
+    def _encode_pack(self, pack: list[Decoded]) -> Iterator[UnitRow]:
+        waves: list[Float32] = [row.samples for row in pack if row.samples is not None]
+        results = iter(self._packs.encode(waves) if waves else [])
+        for row in pack:
+            if row.samples is None:
+                yield _row(row, _NO_UNITS, row.reason, row.message)
+                continue
+            units = next(results)
+            if isinstance(units, AudioError):
+                yield _row(row, _NO_UNITS, units.reason, f"{row.utterance.source}: {units}")
+            elif not len(units):  # a cut that leaves no frame
+                yield _row(row, units, Reason.TOO_SHORT, f"{row.utterance.source}: no frame")
+            else:
+                yield _row(row, units, Reason.OK, "")
+
+    def _counted(self, rows: Iterator[UnitRow]) -> Iterator[UnitRow]:
+        for row in rows:
+            ok, status, old = row.status is Reason.OK, str(row.status), self._tally
+            examples = old.examples
+            if not ok and status not in examples:
+                examples = {**examples, status: row.message}
+            new = Tally.model_construct(
+                rows=old.rows + 1,
+                samples=old.samples + row.num_samples * ok,
+                counts={**old.counts, status: old.counts.get(status, 0) + 1},
+                examples=examples,
+            )
+            with self._lock:
+                self._tally = new
+            yield row
+
+
+def _row(row: Decoded, units: Units, reason: Reason, message: str) -> UnitRow:
+    about = row.utterance
+    return UnitRow(
+        id=about.id,
+        status=reason,
+        units=units.ids.astype(np.uint16),
+        durations=units.durations.astype(np.uint32),
+        num_samples=row.num_samples,
+        num_frames=units.num_frames,
+        text=about.text,
+        lang=about.lang,
+        speaker=about.speaker,
+        source=about.source,
+        offset=about.offset,
+        duration=about.duration,
+        message=message,
+    )
