@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from unit_rows import CLUSTERS, FINGERPRINT, convert, make_rows, row_of_frames, same, tree
 
 from spire_dsu.errors import Reason, SpireError
+from spire_dsu.export import export_jsonl
 from spire_dsu.shards import (
     MANIFEST,
     SCHEMA,
@@ -30,6 +31,7 @@ from spire_dsu.shards import (
     writer,
 )
 from spire_dsu.types import UnitRow
+from spire_dsu.verify import verify
 
 COLUMNS = [
     *("id", "status", "units", "durations", "num_samples", "num_frames"),
@@ -315,6 +317,13 @@ def test_a_manifest_is_canonical_and_carries_no_time(tmp_path: Path) -> None:
     for spelling in (json.dumps(content).encode(), data + b"\n", data.replace(b": ", b":")):
         with pytest.raises(ShardError, match="does not fit its digest"):
             OutputManifest.from_bytes(spelling)
+
+
+def test_shards_of_format_1_are_read_for_ever(tmp_path: Path) -> None:
+    folder = Path(__file__).resolve().parents[1] / "golden" / "shards-v1"
+    assert verify(folder).ok
+    export_jsonl(folder, tmp_path / "rows.jsonl")
+    assert (tmp_path / "rows.jsonl").read_bytes() == (folder / "rows.jsonl").read_bytes()
 
 
 def test_the_errors_are_value_errors() -> None:
