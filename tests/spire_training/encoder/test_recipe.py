@@ -116,6 +116,10 @@ def test_features_are_the_hidden_states_without_the_final_norm(smoke: Settings) 
     with torch.no_grad():
         states = encoder(torch.from_numpy(normalise(samples))[None], output_hidden_states=True)
     np.testing.assert_array_equal(found, states.hidden_states[1][0].numpy())
+    each = LayerFeatures(encoder, 2).each(samples)
+    np.testing.assert_array_equal(each[0], found)
+    np.testing.assert_array_equal(each[1], LayerFeatures(encoder, 2)(samples))
+    assert not np.allclose(each[1], states.last_hidden_state[0].numpy())  # that has the norm
     assert len(encoder.encoder.layers) == 2  # the encoder is whole again
 
 

@@ -5,7 +5,6 @@ folder and demo.
 from __future__ import annotations
 
 import json
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,23 +30,17 @@ DEMO = corpus.Line(
 )
 
 
-def _processor_seconds() -> float:
-    """Time on processors, of this process and of those it started and saw end."""
-    sides = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(side.ru_utime + side.ru_stime for side in sides)
-
-
 @contextmanager
 def timed(work: Work, stage: str) -> Iterator[None]:
     """Note in the work folder what a stage took, also one that failed."""
-    began, used = time.monotonic(), _processor_seconds()
+    began, used = time.monotonic(), time.process_time()
     try:
         yield
     finally:
         row = {
             "stage": stage,
             "seconds": round(time.monotonic() - began, 1),
-            "processor_seconds": round(_processor_seconds() - used, 1),
+            "processor_seconds": round(time.process_time() - used, 1),
         }
         work.folder.mkdir(parents=True, exist_ok=True)
         with (work.folder / TIMINGS).open("a", encoding="utf-8") as file:
@@ -55,7 +48,9 @@ def timed(work: Work, stage: str) -> Iterator[None]:
 
 
 def minutes(work: Work) -> dict[str, float]:
-    """What all stages took, in minutes by the clock and on processors (all cores together)."""
+    """What all stages took, in minutes: by the clock, and on all cores together (without the
+    processes that speak).
+    """
     rows = [json.loads(row) for row in (work.folder / TIMINGS).read_text("utf-8").splitlines()]
     return {
         name: round(sum(float(row[key]) for row in rows) / 60, 1)

@@ -7,7 +7,7 @@ measured once.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -26,37 +26,35 @@ QUICK_SHARE = 4
 """A codebook that only compares layers is fitted on this much less speech."""
 
 
-def measure(
-    extractor: Extractor, centroids: Float32, split: Split, waves: Iterable[Float32]
-) -> Purity:
-    """Purity over every frame of a split whose phones are known; `waves` are its utterances, as
-    they are heard.
-    """
-    units, phones = [], []
-    for number, wave in enumerate(waves):
-        units.append(assign(extractor(wave), centroids))
-        phones.append(split.phones(number))
-    return measure_purity(np.concatenate(units), np.concatenate(phones))
+def measure(features: Iterable[Float32], centroids: Float32, split: Split) -> Purity:
+    """Purity over every frame of a split whose phones are known; features of each utterance."""
+    units = np.concatenate([assign(features_TD, centroids) for features_TD in features])
+    return measure_purity(units, np.concatenate([split.phones(i) for i in range(len(split))]))
 
 
-def units_of(extractor: Extractor, work: Work, share: int = 1) -> tuple[Float32, KMeansReport]:
-    """The recipe's codebook over these features of the distorted training speech.
+def heard(work: Work, share: int = 1) -> Iterator[Float32]:
+    """Distorted training speech for a codebook.
 
     Whole utterances are taken, evenly over the voices: it is the encoder that takes the time.
     """
     wanted = work.settings.codebook.frames // share
-    every = max(1, total_frames(work.split("train")) // wanted)
-    features = map(extractor, work.distorted("train", every))
-    return fit_codebook(features, work.settings.codebook, work.settings.seed)
+    return work.distorted("train", max(1, total_frames(work.split("train")) // wanted))
+
+
+def units_of(extractor: Extractor, work: Work) -> tuple[Float32, KMeansReport]:
+    """The recipe's codebook over these features of the distorted training speech."""
+    return fit_codebook(map(extractor, heard(work)), work.settings.codebook, work.settings.seed)
 
 
 def layer_scores(work: Work, number: int, report: Report) -> dict[int, Purity]:
     """Purity on dev of each layer after round `number`."""
-    encoder, scores = work.encoder_after(number), {}
-    for layer in range(1, work.settings.encoder.num_hidden_layers + 1):
-        extractor = LayerFeatures(encoder, layer)
-        centroids, _ = units_of(extractor, work, QUICK_SHARE)
-        scores[layer] = measure(extractor, centroids, work.split("dev"), work.distorted("dev"))
+    extractor = LayerFeatures(work.encoder_after(number), work.settings.encoder.num_hidden_layers)
+    train = zip(*map(extractor.each, heard(work, QUICK_SHARE)), strict=True)
+    dev = zip(*map(extractor.each, work.distorted("dev")), strict=True)
+    scores = {}
+    for layer, (fitted, judged) in enumerate(zip(train, dev, strict=True), 1):
+        centroids, _ = fit_codebook(fitted, work.settings.codebook, work.settings.seed)
+        scores[layer] = measure(judged, centroids, work.split("dev"))
         report(f"round {number}, layer {layer}, dev: {scores[layer]}")
     return scores
 
@@ -84,8 +82,8 @@ def judge(extractor: Extractor, centroids: Float32, work: Work) -> Verdict:
     """Measure a codebook on the test split."""
     test = work.split("test")
     return Verdict(
-        measure(extractor, centroids, test, work.distorted("test")),
-        measure(extractor, centroids, test, work.clean("test")),
+        measure(map(extractor, work.distorted("test")), centroids, test),
+        measure(map(extractor, work.clean("test")), centroids, test),
     )
 
 

@@ -93,21 +93,35 @@ class LayerFeatures:
         self._encoder: HubertModel = encoder.eval().float()  # type: ignore[no-untyped-call]
         self._layer = layer
 
-    @torch.inference_mode()
     def __call__(self, samples: Float32) -> Float32:
         """float32 [T, D] of float32 [S] samples at 16 kHz, not normalised."""
+        return self.each(samples)[-1]
+
+    @torch.inference_mode()
+    def each(self, samples: Float32) -> list[Float32]:
+        """The same of every layer from 1 to this one."""
         waves = torch.from_numpy(normalise(samples)).unsqueeze(0)
-        with _truncated(self._encoder, self._layer):
-            features = self._encoder(waves).last_hidden_state[0]
-        return np.asarray(features.numpy(), dtype=np.float32)
+        with _truncated(self._encoder, self._layer) as outputs:
+            self._encoder(waves)
+        return [np.asarray(output[0].numpy(), dtype=np.float32) for output in outputs]
 
 
 @contextmanager
-def _truncated(model: HubertModel, layer: int) -> Iterator[None]:
-    """The model with its first `layer` layers alone and no norm after them."""
-    layers, norm = model.encoder.layers, model.encoder.layer_norm
-    model.encoder.layers, model.encoder.layer_norm = layers[:layer], nn.Identity()  # type: ignore[assignment]
+def _truncated(model: HubertModel, layer: int) -> Iterator[list[Tensor]]:
+    """The model with its first `layer` layers alone; their outputs [N, T, D] arrive in the list.
+
+    Hooks, as what `hidden_states` holds last has changed between versions of transformers.
+    """
+    layers, outputs = model.encoder.layers, list[Tensor]()
+
+    def keep(_: nn.Module, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        outputs.append(output[0] if isinstance(output, tuple) else output)
+
+    model.encoder.layers = layers[:layer]
+    hooks = [kept.register_forward_hook(keep) for kept in model.encoder.layers]
     try:
-        yield
+        yield outputs
     finally:
-        model.encoder.layers, model.encoder.layer_norm = layers, norm
+        model.encoder.layers = layers
+        for hook in hooks:
+            hook.remove()
