@@ -91,6 +91,8 @@ class Encoder:
         """See `from_pretrained`, which reads the checkpoint first."""
         if normalize_eps is not None and not 0 < normalize_eps < 1:
             raise ConfigError(f"normalize_eps {normalize_eps!r} is not between 0 and 1, nor None")
+        if pack_seconds is not None and not 0 <= pack_seconds < 1e6:
+            raise ConfigError(f"pack_seconds {pack_seconds!r} is not between 0 and 1e6, nor None")
         self._arch: Architecture = checkpoint.arch
         self._layer, self._digest = checkpoint.layer, checkpoint.digest
         self._eps = normalize_eps

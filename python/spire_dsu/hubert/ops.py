@@ -149,7 +149,8 @@ class OneDnnOps(TorchOps):
             mixed = torch.empty_like(parts[0])
             for head in range(0, heads, self._HEADS):
                 some = slice(head, head + self._HEADS)
-                self._mix(*parts[:, some].unbind(), mixed[some])
+                q, k, v = parts[:, some]
+                self._mix(q, k, v, mixed[some])
             out[start:stop] = mixed.transpose(0, 1).reshape(frames, size)
         return out
 
