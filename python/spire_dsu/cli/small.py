@@ -1,66 +1,19 @@
-"""The command line: `spire-dsu demo | encode | import-codebook`.
-
-Exit status: 0 all is well; 1 some inputs have no units (each says why); 2 the command itself
-cannot be carried out (wrong arguments, unknown model, ...); 130 interrupted. A traceback is never
-the answer to a user's mistake.
-"""
+"""Commands for a few files: `demo`, `encode`, `import-codebook`."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from spire_dsu import __version__
-from spire_dsu.errors import Reason, SpireError
-
-if TYPE_CHECKING:
-    from spire_dsu.discretizer import Discretizer
-
-app = typer.Typer(
-    name="spire-dsu",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Speech to discrete units for language models.",
-)
-
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:INDEX.")]
-Precision = Annotated[
-    Literal["auto", "exact", "fast"],
-    typer.Option(help="exact: float32, equal to the reference. fast: half precision."),
-]
-Model = Annotated[str, typer.Option(help="A preset (mini, spire), a model folder or a hub id.")]
+from spire_dsu.cli.options import Device, Model, Precision, load
+from spire_dsu.errors import Reason
 
 
-def _load(model: str, device: str, precision: str) -> Discretizer:
-    # Imported late: torch takes a second, and `--help` should not wait for it.
-    from spire_dsu.discretizer import Discretizer
-
-    return Discretizer.from_pretrained(model, device=device, precision=precision)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
-    ] = False,
-) -> None:
-    del version
-
-
-@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for units.png and units.json.")] = Path("demo"),
     model: Model = "mini",
@@ -76,7 +29,7 @@ def demo(
     from spire_dsu.plot import draw_units
     from spire_dsu.types import FRAME_SECONDS
 
-    discretizer = _load(model, device, precision)
+    discretizer = load(model, device, precision)
     samples = read_audio(DEMO_AUDIO)
     units = discretizer.encode(samples)
     table = Table(title=f'"{demo_text()}"', caption=f"model {discretizer.name}")
@@ -107,7 +60,6 @@ def demo(
     console.print(f"wrote {out / 'units.png'} and {out / 'units.json'}", soft_wrap=True)
 
 
-@app.command()
 def encode(
     audio: Annotated[list[Path], typer.Argument(help="wav, flac, ogg, opus or mp3; any rate.")],
     model: Model = "mini",
@@ -125,7 +77,7 @@ def encode(
 
     Example: spire-dsu encode talk.flac call.mp3 --model spire > units.jsonl
     """
-    discretizer = _load(model, device, precision)
+    discretizer = load(model, device, precision)
     bad = 0
     for row in discretizer.encode_files(audio, deduplicate=not frames):
         typer.echo(json.dumps(row.to_dict(), ensure_ascii=False))
@@ -135,7 +87,6 @@ def encode(
         raise typer.Exit(1)
 
 
-@app.command("import-codebook")
 def import_codebook(
     kmeans: Annotated[Path, typer.Argument(help="A scikit-learn k-means saved by joblib.")],
     out: Annotated[Path, typer.Option(help="The codebook to write (.safetensors).")],
@@ -153,21 +104,3 @@ def import_codebook(
     from spire_dsu.import_pickle import import_codebook as run
 
     typer.echo(f"wrote {run(kmeans, out, trust_pickle=trust_pickle)}")
-
-
-def main() -> None:
-    """Entry point of `spire-dsu`: turns errors into one line and an exit status."""
-    try:
-        app()
-    except SpireError as error:
-        sys.stderr.write(f"spire-dsu: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:  # `spire-dsu encode ... | head`
-        sys.stderr.close()
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
