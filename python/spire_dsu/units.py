@@ -1,5 +1,4 @@
-"""Frames to units: the kernels, for arrays of any library, on the CPU or a GPU by where the data
-lies.
+"""Frames to units: the kernels, for arrays of any library, where the data lies.
 
     features ==> units
 
@@ -145,18 +144,17 @@ def quantize(
 
 
 class StreamingQuantizer:
-    """`quantize` for blocks as an encoder makes them: an utterance, and a run within it, may span
-    several pushes.
+    """`quantize` for blocks as an encoder makes them.
 
         stream = StreamingQuantizer(centroids)
-        for block, row_splits, cut in blocks:          # cut: the block ends inside its last
-            utterance done = stream.push(block, row_splits, last_row_continues=cut)
+        for block, row_splits, cut in blocks:  # cut: the block ends inside of its last utterance
+            done = stream.push(block, row_splits, last_row_continues=cut)
         rest = stream.finish()
 
-    The promise: what all calls return, put one after another, is what `quantize` returns for all
-    blocks at once, however they were cut. An utterance comes out whole, from the call that saw its
-    end: here the push itself. Results are small and lie in host memory (NumPy), for features on any
-        device.
+    An utterance, and a run within it, may span several pushes. What all calls return, put one after
+    another, is what `quantize` returns for all blocks at once, however they were cut. An utterance
+    comes out whole, from the call that saw its end. Results are small and lie in host memory
+    (NumPy), for features on any device.
     """
 
     def __init__(self, centroids: Array | Codebook, *, threads: int | None = None) -> None:

@@ -5,18 +5,18 @@
 
 Read are WAV (RF64, W64), FLAC, Ogg Vorbis and Opus, MP3, AIFF, AU and NIST SPHERE by libsndfile,
 and M4A and WebM by PyAV where that is installed. The bytes decide, never the extension. Decoding
-runs in
-blocks: memory is the result and a few blocks, whatever a header says.
+runs in blocks: memory is the result and a few blocks, whatever a header says.
 
 A recording comes whole or not at all. What is found, beside what the decoders themselves refuse:
 
-    WAV, W64, AIFF, AU, NIST  fewer bytes than declared; a second file glued behind (WAV)
-    FLAC                      a cut, damage (CRC), more or fewer samples than declared, a second
-    file Ogg                       a cut, damage (CRC of each page), lost pages, a second stream MP3
-    a cut inside a frame, or fewer frames than declared, bytes between frames MP4, WebM
-    a cut, a second file (MP4), shorter than declared all                       NaN, infinity,
-    values of no scale, no samples, an absurd rate, a file that
-                              changes while it is read, more audio than the limit
+    WAV, W64, AIFF,  fewer bytes than declared; a second file glued behind (WAV)
+    AU, NIST
+    FLAC             a cut, damage (CRC), more or fewer samples than declared, a second file
+    Ogg              a cut, damage (CRC of each page), lost pages, a second stream
+    MP3              a cut inside a frame, fewer frames than declared, bytes between frames
+    MP4, WebM        a cut, a second file (MP4), shorter than declared
+    all              NaN, infinity, values of no scale, no samples, an absurd rate, a file that
+                     changes while it is read, more audio than the limit
 
 What cannot be found: damage inside PCM samples, inside an MP3 frame and inside most AAC frames,
 which carry no checksum; a cut of a WAV that was written to a pipe and declares no length; a cut
