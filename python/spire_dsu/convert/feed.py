@@ -7,8 +7,7 @@ import queue
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 from spire_dsu.convert.recordings import Decoded, RecordingDecoder, recordings
 from spire_dsu.errors import AudioError, ManifestError
@@ -136,20 +135,22 @@ class Feed:
     def _rows(self) -> Iterator[Decoded]:
         while (item := self._next()) is not None:
             assert isinstance(item, _Item)
-            yield from item.rows.result()
+            try:
+                rows = item.rows.result()
+            except CancelledError:
+                raise FeedClosedError from None
+            yield from rows
             self._budget.add(-item.cost)
 
     def _run(self) -> None:
         try:
-            with ExitStack() as stack:
-                reader = stack.enter_context(RecordingReader())
-                pool = stack.enter_context(ThreadPoolExecutor(len(self._decoders), "decode"))
-                stack.callback(pool.shutdown, cancel_futures=True)
+            with RecordingReader() as reader, ThreadPoolExecutor(len(self._decoders)) as pool:
                 while (shard := self._shards.get()) is not None:
                     self._ready.put(shard)
                     if not self._read(shard, reader, pool):
                         break
                     self._ready.put(None)
+                pool.shutdown(cancel_futures=True)  # not after an error: rows before it are good
             self._ready.put(FeedClosedError())
         except BaseException as error:  # whoever takes the rows gets it
             self._ready.put(error)

@@ -43,12 +43,13 @@ class Packs:
             yield pack
 
     def encode(self, waves: list[Float32]) -> list[Units | AudioError]:
-        """Units of each, or why it has none. What fails together is tried again in halves."""
+        """Units of each, or why it has none. What fails together is tried in parts."""
         try:
             return list(self._encode(waves))
         except InputError as error:
             if len(waves) == 1:
                 return [AudioError(Reason.NON_FINITE, f"the encoder makes no features: {error}")]
+            return [units for wave in waves for units in self.encode([wave])]
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -56,8 +57,8 @@ class Packs:
         # Here the failed call's arrays are gone with its traceback.
         _release()
         if len(waves) > 1:
-            middle = len(waves) // 2
-            return [*self.encode(waves[:middle]), *self.encode(waves[middle:])]
+            parts = self.cut(waves, len)
+            return [units for part in parts for units in self.encode(part)]
         try:
             return list(self._encode(waves))
         except (MemoryError, RuntimeError) as error:

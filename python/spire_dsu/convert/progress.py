@@ -11,6 +11,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from spire_dsu.convert.job import Died, Done, Event, Tally, Waiting
 from spire_dsu.convert.job import Progress as Advance
@@ -72,7 +73,7 @@ class Summary:
     def table(self) -> Table:
         """For people."""
         title = f"{self.folder}: " + ("finished" if self.finished else "other parts are missing")
-        table = Table("", "", title=title, title_justify="left", show_header=False)
+        table = Table("", "", title=Text(title), title_justify="left", show_header=False)
         seconds = max(self.samples / SAMPLING_RATE, 1e-9)
         table.add_row(
             "rows", f"{self.rows:,} in {self.shards:,} shards, {self.bytes / 1e6:,.1f} MB"
@@ -84,7 +85,8 @@ class Summary:
         for status, count in sorted(self.counts.items()):
             if status != Reason.OK:
                 example = self.examples.get(status, "")
-                table.add_row(status, f"{count:,}" + (f", as {example}" if example else ""))
+                text = f"{count:,}" + (f", as {example}" if example else "")
+                table.add_row(status, Text(text))  # a path may look like rich's markup
         return table
 
 
