@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import JsonValue
 
-from spire_dsu.errors import Reason
 from spire_dsu.shards.listing import (
     METADATA_KEY,
     ShardInfo,
@@ -82,8 +81,8 @@ def write_shard(
             for group in _groups(rows):
                 batch = check(_to_arrow(group), index, clusters, path.name)
                 writer.write_batch(batch.table, row_group_size=len(batch))
-                counts.update(str(row.status) for row in group)
-                sums["samples"] += sum(row.num_samples for row in group if row.status is Reason.OK)
+                counts.update(batch.statuses())
+                sums["samples"] += int(batch.numbers("num_samples")[batch.ok].sum())
                 sums["frames"] += int(batch.durations.sum(dtype=np.int64))
                 sums["units"] += batch.units.size
             if not counts:
