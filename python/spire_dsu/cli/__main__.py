@@ -1,0 +1,5 @@
+"""`python -m spire_dsu.cli` is `spire-dsu`."""
+
+from spire_dsu.cli import main
+
+main()
