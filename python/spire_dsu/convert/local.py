@@ -9,7 +9,7 @@ import selectors
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -18,6 +18,7 @@ from spire_dsu.convert.engine import PATIENCE_SECONDS, Engine
 from spire_dsu.convert.job import Facts, Spec
 
 _LAST_WORDS = 2000
+_WAIT_SECONDS = 5.0
 
 
 class Child(Protocol):
@@ -29,7 +30,7 @@ class Child(Protocol):
     def kill(self) -> None:
         """Ends it."""
 
-    def wait(self) -> int:
+    def wait(self, timeout: float) -> int:
         """How it ended."""
 
 
@@ -61,14 +62,22 @@ class Link:
         *lines, self._held = (self._held + part).split(b"\n")
         return [json.loads(line) for line in lines] if part else None
 
-    def end(self) -> str:
-        """Ends the process whatever it does; returns how it ended, with its last words."""
+    def kill(self) -> None:
+        """Ends the process whatever it does."""
         assert self.child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.child.stdin.close()
         self.child.kill()
-        status = self.child.wait()
-        os.close(self.answers)
+
+    def end(self) -> str:
+        """Ends the process; returns how it ended, with its last words."""
+        self.kill()
+        try:
+            status = self.child.wait(_WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "hangs in a call to the system"
+        finally:
+            os.close(self.answers)
         size = self.errors.seek(0, os.SEEK_END)
         self.errors.seek(max(0, size - _LAST_WORDS))
         words = self.errors.read().decode(errors="replace").strip()
@@ -77,14 +86,18 @@ class Link:
         return f"{how}: {words}" if words else how
 
 
-def spawn() -> Link:
-    """Starts the process of a worker: a new interpreter with nothing of this one's state."""
+def spawn(program: Sequence[str] = ("-m", "spire_dsu.convert.process")) -> Link:
+    """Starts the process of a worker: a new interpreter with nothing of this one's state.
+
+    Args:
+        program: what it runs; the descriptor for answers is added.
+    """
     answers, answers_of_child = os.pipe()
     errors = tempfile.TemporaryFile()  # noqa: SIM115  (the link closes it)
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     try:
         child = subprocess.Popen(  # noqa: S603  (our own module, nothing of the user's)
-            [sys.executable, "-m", "spire_dsu.convert.process", str(answers_of_child)],
+            [sys.executable, *program, str(answers_of_child)],
             stdin=subprocess.PIPE,
             stdout=errors,
             stderr=errors,
@@ -114,6 +127,8 @@ class LocalEngine(Engine):
         self._selector = selectors.DefaultSelector()
 
     def __exit__(self, *exception: object) -> None:
+        for link in self._links.values():
+            link.kill()  # all of them, before the first is waited for
         super().__exit__(*exception)
         self._selector.close()
 

@@ -102,7 +102,7 @@ class RecordingDecoder:
             )
             _check_length(row, wave)
         except AudioError as error:
-            return Decoded.refused(row, error.reason, str(error)), None
+            return Decoded.refused(row, error.reason, _text(error)), None
         except InputError as error:  # a channel or a time that no recording can have
             return Decoded.refused(row, Reason.BAD_SEGMENT, str(error)), None
         return _decoded(row, wave.samples), wave
@@ -201,6 +201,10 @@ def _check_length(row: Utterance, wave: Waveform) -> None:
             Reason.TRUNCATED,
             f"{row.source}: {found:.2f} s, the manifest declares {row.expected:.2f} s",
         )
+
+
+def _text(error: AudioError) -> str:
+    return str(error).removesuffix(f" [{error.reason}]")
 
 
 def _channel(channel: int | None) -> int | str:
