@@ -60,3 +60,8 @@ mini-encoder: venv speech
 
 clean:
 	rm -rf build dist demo scratch
+
+# The types of the native module, for editors and mypy; a test holds them in step.
+stubs: venv
+	$(BIN)/python -m pybind11_stubgen spire_dsu._core -o build/stubs
+	cp build/stubs/spire_dsu/_core.pyi python/spire_dsu/_core.pyi

@@ -44,7 +44,7 @@ class ConfigError(SpireError):
 
 
 class ManifestError(SpireError):
-    """A list of recordings that cannot be read; the text names the file, and the line where there is one."""
+    """A list of recordings that cannot be read; the text names the file, and the line if any."""
 
 
 class AudioError(SpireError):

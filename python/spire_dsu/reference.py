@@ -23,7 +23,9 @@ def assign(features_TD: Float32, centroids_KD: Float32) -> Int32:
         near = distances.min() * (1 + 4 * (centroids.shape[1] + 4) * 2.0**-53)
         candidates = np.flatnonzero(distances <= near)
         if candidates.size > 1:  # min() returns the first, hence the lowest, of equal ones
-            candidates = np.array([min(candidates, key=lambda k: _distance(frame, centroids_KD[k]))])
+            candidates = np.array(
+                [min(candidates, key=lambda k: _distance(frame, centroids_KD[k]))]
+            )
         ids[t] = candidates[0]
     return ids
 

@@ -52,7 +52,7 @@ class AudioFile:
 
 @dataclass(frozen=True, slots=True)
 class AudioBytes:
-    """A recording inside of a larger file: `size` bytes from byte `start` (a member of a tar that is not compressed)."""
+    """A recording inside of a larger file: `size` bytes from byte `start` (a member of a tar)."""
 
     path: str
     start: int
@@ -61,7 +61,7 @@ class AudioBytes:
 
 @dataclass(frozen=True, slots=True)
 class AudioCell:
-    """A recording in a Parquet file: the `row`-th cell of `column` in row group `row_group`, all counted from 0."""
+    """A recording in a Parquet file: cell `row` of `column` in row group `row_group`, from 0."""
 
     path: str
     row_group: int
@@ -79,18 +79,19 @@ class Utterance:
     Attributes:
         id: unique in its manifest; names the row and is never used as a path.
         source: where the audio is, as the manifest writes it, in printable text.
-        audio: where the audio is, for the decoder. Paths are absolute; bytes that are no UTF-8 are held by
-            surrogates, as `os.fsdecode` makes them.
+        audio: where the audio is, for the decoder. Paths are absolute; bytes that are no UTF-8 are
+            held by surrogates, as `os.fsdecode` makes them.
         offset: seconds from the start of the recording to the start of the utterance.
-        duration: seconds of the utterance; None: up to the end of the recording. That a piece ends behind the end of
-            its recording is known only after decoding, and is the decoder's `Reason.BAD_SEGMENT`.
-        expected: seconds that the manifest declares for the whole recording (offset 0, duration None); the decoder
-            compares, so that a file that lost its tail is found. None: nothing is declared.
+        duration: seconds of the utterance; None: up to the end of the recording. That a piece ends
+            behind the end of its recording is known only after decoding: `Reason.BAD_SEGMENT`.
+        expected: seconds that the manifest declares for the whole recording (offset 0, duration
+            None); compared after decoding, so that a file that lost its tail is found. None:
+            nothing is declared.
         text, lang, speaker: as the manifest has them, or None.
         channel: index of the one channel to take; None: the mean of all.
-        problem: why the row has no units, where that is known before decoding, with a sentence that holds the
-            offending value.
-        extra: further columns, as (name, value) pairs: a translation, the sentence id of FLEURS, ...
+        problem: why the row has no units, where that is known before decoding, with a sentence
+            that holds the offending value.
+        extra: further columns, as (name, value) pairs: a translation, the sentence id of FLEURS.
     """
 
     id: str

@@ -21,7 +21,7 @@ def test_worked_example() -> None:
     assert joint_counts(UNITS, PHONES).tolist() == [[3, 1, 0], [0, 2, 2]]
     assert phone_purity(UNITS, PHONES) == (3 + 2 + 2) / 8
     assert cluster_purity(UNITS, PHONES) == (3 + 2) / 8
-    # H(phone) = log 2; given units 0 and 2 it is 0, given unit 1 (3 frames of 8) it is that of (1/3, 2/3)
+    # H(phone) = log 2; given units 0 and 2 it is 0, given unit 1 (3 of 8 frames) that of (1/3, 2/3)
     left = 3 / 8 * -(math.log(1 / 3) / 3 + 2 * math.log(2 / 3) / 3)
     assert pnmi(UNITS, PHONES) == pytest.approx(1 - left / math.log(2), abs=1e-12)
 
