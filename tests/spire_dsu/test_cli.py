@@ -43,7 +43,7 @@ def test_demo_writes_a_picture_and_json(tmp_path: Path) -> None:
 def test_encode_prints_a_line_per_file_and_tells_which_failed(tmp_path: Path) -> None:
     samples, rate = soundfile.read(DEMO_AUDIO)
     soundfile.write(tmp_path / "a.mp3", samples, rate)
-    (tmp_path / "b.wav").write_bytes(b"RIFF")
+    (tmp_path / "b.wav").write_bytes(b"<html>" * 50)
     done = run("encode", "a.mp3", "b.wav", DEMO_AUDIO, cwd=tmp_path)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["status"] for row in rows] == ["ok", "decode_error", "ok"]
