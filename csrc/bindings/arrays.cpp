@@ -89,10 +89,9 @@ Ragged ragged_result(const Array<std::int32_t>& units, const Array<std::int32_t>
 cpu::AssignOptions as_options(int threads, const std::optional<std::string>& isa) {
   if (threads < 0)
     raise_input_error("threads must not be negative, got " + std::to_string(threads));
-  const std::vector<cpu::Isa> available = cpu::available_isas();
-  cpu::AssignOptions options{.threads = threads, .isa = available.back(), .stats = nullptr};
+  cpu::AssignOptions options{.threads = threads, .isa = std::nullopt, .stats = nullptr};
   if (!isa) return options;
-  for (const cpu::Isa each : available) {
+  for (const cpu::Isa each : cpu::available_isas()) {
     if (*isa == cpu::isa_name(each)) {
       options.isa = each;
       return options;

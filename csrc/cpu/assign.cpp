@@ -36,8 +36,7 @@ struct Job {
 class Worker {
  public:
   explicit Worker(const Job& job)
-      : block_(job.block_rows, job.features.dims),
-        converted_(aligned_array<float>(kScanRows * job.features.dims)) {
+      : block_(job.block_rows, job.features.dims), converted_(kScanRows * job.features.dims) {
     const auto rows = static_cast<std::size_t>(job.block_rows);
     rows_.reserve(rows);
     left_.reserve(rows);
@@ -55,6 +54,7 @@ class Worker {
       rows_.swap(left_);
     }
     unscreened_.insert(unscreened_.end(), rows_.begin(), rows_.end());
+    std::sort(unscreened_.begin(), unscreened_.end());  // so that the first bad row is met first
     for (std::size_t i = 0; i < unscreened_.size(); i += kScanRows) scan_all(job, i);
   }
 
@@ -74,13 +74,10 @@ class Worker {
     std::size_t encoded = 0;
     for (const std::int64_t row : rows_) {
       const float* x = load_row(job.features, row, converted_.get());
-      if (screen.encode_row(x, centring, static_cast<std::int64_t>(encoded), block_)) {
+      if (screen.encode_row(x, centring, static_cast<std::int64_t>(encoded), block_))
         rows_[encoded++] = row;
-      } else if (all_finite(x, centring.dims)) {
+      else
         unscreened_.push_back(row);
-      } else {
-        job.bad_row.offer(row);
-      }
     }
     rows_.resize(encoded);
     screen.scan(packed, static_cast<std::int64_t>(encoded), block_);
@@ -114,15 +111,17 @@ class Worker {
     job.ids[row] = nearest.label();
   }
 
-  /// Compares up to kScanRows of unscreened_, from `begin` on, with all centroids in float64.
+  /// Compares up to kScanRows of unscreened_, from `begin` on, with all centroids in float64. What
+  /// is not finite fits no screen, so this is where it ends up.
   void scan_all(Job& job, std::size_t begin) {
     const Centroids& c = job.codebook.centroids;
     const std::size_t end = std::min(unscreened_.size(), begin + kScanRows);
     std::vector<Nearest> nearest;
     for (std::size_t i = begin; i < end; ++i) {
       float* buffer = converted_.get() + static_cast<std::int64_t>(i - begin) * c.dims;
-      nearest.emplace_back(load_row(job.features, unscreened_[i], buffer), c.data, c.dims,
-                           job.ladder[0]->distance);
+      const float* x = load_row(job.features, unscreened_[i], buffer);
+      if (!all_finite(x, c.dims)) return job.bad_row.offer(unscreened_[i]);
+      nearest.emplace_back(x, c.data, c.dims, job.ladder[0]->distance);
     }
     for (std::int32_t k = 0; k < c.count; ++k)
       for (Nearest& row : nearest) row.offer(k);
@@ -154,10 +153,12 @@ Status assign(const Features& f, const Codebook& codebook, std::int32_t* ids,
   if (f.dims != codebook.centroids().dims) return {StatusCode::bad_shape, f.dims};
   if (!codebook.status().ok()) return codebook.status();
   if (f.num_frames == 0) return {};
-  const int threads = options.threads > 0 ? options.threads : default_threads();
+  const std::int64_t most_threads = (f.num_frames + kTileRows - 1) / kTileRows;
+  const int wanted = options.threads > 0 ? options.threads : default_threads();
+  const int threads = static_cast<int>(std::min<std::int64_t>(wanted, most_threads));
   Job job{.features = f,
           .codebook = codebook.data(),
-          .ladder = screens_of(options.isa),
+          .ladder = screens_of(options.isa.value_or(available_isas().back())),
           .ids = ids,
           .threads = threads,
           .block_rows = rows_per_block(f, threads),

@@ -92,11 +92,12 @@ static PackedCodebook pack(const Screen& screen, const Centroids& c, const Centr
   packed.panels = (c.count + screen.columns - 1) / screen.columns;
   packed.steps = (c.dims + screen.values_per_code - 1) / screen.values_per_code;
   packed.num_extras = 2 + centring.num_wide;
-  packed.codes = aligned_array<std::uint32_t>(packed.panels * packed.steps * packed.columns);
-  packed.constants = aligned_array<float>(packed.panels * (2 + packed.num_extras) * packed.columns);
+  packed.codes = AlignedArray<std::uint32_t>(packed.panels * packed.steps * packed.columns);
+  packed.constants = AlignedArray<float>(packed.panels * (2 + packed.num_extras) * packed.columns);
+  threads = static_cast<int>(std::min<std::int64_t>(threads, packed.panels));
   std::vector<AlignedArray<float>> scratch;
   for (int t = 0; t < threads; ++t)
-    scratch.push_back(aligned_array<float>(RowBlock::scratch_size(c.dims)));
+    scratch.push_back(AlignedArray<float>(RowBlock::scratch_size(c.dims)));
   std::atomic<bool> usable{true};
   parallel_for(threads, packed.panels, [&](int worker, std::int64_t panel) {
     float* buffer = scratch[static_cast<std::size_t>(worker)].get();

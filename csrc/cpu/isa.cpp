@@ -55,7 +55,7 @@ std::vector<Isa> available_isas() {
   return isas;
 }
 
-std::vector<const Screen*> screens_of(Isa isa) {
+std::vector<const Screen*> screens_of([[maybe_unused]] Isa isa) {
 #if defined(SPIRE_X86)
   const bool has_bf16 = is_available(Isa::avx512_bf16);
   switch (isa) {

@@ -17,13 +17,17 @@ struct Int8Format {
 
   static Encoded encode(const float* v, std::int64_t count, std::uint32_t* codes) {
     constexpr float kToInteger =
-        0x1.8p23F;  // x + this - this is x rounded to nearest, for |x| < 2^22
-    float largest = 0.0F;
-#pragma omp simd reduction(max : largest)
+        0x1.8p23F;                  // x + this - this is x rounded to nearest, for |x| < 2^22
+    std::int32_t largest_bits = 0;  // of numbers that are not negative: ordered as the numbers are
+#pragma omp simd reduction(max : largest_bits)
     for (std::int64_t d = 0; d < count; ++d) {
-      const float magnitude = __builtin_fabsf(v[d]);
-      largest = magnitude > largest ? magnitude : largest;
+      std::int32_t bits;
+      __builtin_memcpy(&bits, &v[d], sizeof bits);
+      bits &= 0x7FFFFFFF;
+      largest_bits = bits > largest_bits ? bits : largest_bits;
     }
+    float largest;
+    __builtin_memcpy(&largest, &largest_bits, sizeof largest);
     const bool vanishes = !(largest > 0x1p-100F);
     const float scale = vanishes ? 0.0F : largest / 127.0F,
                 inverse = vanishes ? 0.0F : 127.0F / largest;

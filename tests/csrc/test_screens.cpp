@@ -31,8 +31,8 @@ static Bounds bounds(const Screen& screen, const Centring& centring, const float
   packed.steps = (centring.dims + screen.values_per_code - 1) / screen.values_per_code;
   packed.columns = screen.columns;
   packed.num_extras = 2 + centring.num_wide;
-  packed.codes = aligned_array<std::uint32_t>(packed.steps * packed.columns);
-  packed.constants = aligned_array<float>((2 + packed.num_extras) * packed.columns);
+  packed.codes = AlignedArray<std::uint32_t>(packed.steps * packed.columns);
+  packed.constants = AlignedArray<float>((2 + packed.num_extras) * packed.columns);
   RowBlock block(kTileRows, centring.dims);
   block.steps = packed.steps;
   const bool usable = screen.pack_panel(c, centring, 0, block.scratch.get(), packed);
@@ -112,7 +112,11 @@ TEST(bounds_hold_where_every_rounding_errs_the_same_way) {
       check_pair(centring, sign.data(), ulps.data());
     }
   }
-  CHECK(used > 0.3L);
+  const std::vector<const Screen*> screens = all_screens();
+  const bool any_coarse = std::any_of(screens.begin(), screens.end(), [](const Screen* screen) {
+    return screen->values_per_code > 1;
+  });
+  CHECK(!any_coarse || used > 0.3L);
 }
 
 TEST(bounds_hold_at_the_ends_of_the_range) {

@@ -8,17 +8,22 @@
 
 namespace spire_dsu::cpu {
 
-struct AlignedDelete {
-  void operator()(void* memory) const { ::operator delete(memory, std::align_val_t{64}); }
+template <class T>
+class AlignedArray {
+ public:
+  AlignedArray() = default;
+  explicit AlignedArray(std::int64_t size)
+      : data_(static_cast<T*>(
+            ::operator new(static_cast<std::size_t>(size) * sizeof(T), std::align_val_t{64}))) {}
+
+  T* get() const { return data_.get(); }
+  T& operator[](std::int64_t i) const { return data_.get()[i]; }
+
+ private:
+  struct Delete {
+    void operator()(T* memory) const { ::operator delete(memory, std::align_val_t{64}); }
+  };
+  std::unique_ptr<T, Delete> data_;
 };
-
-template <class T>
-using AlignedArray = std::unique_ptr<T[], AlignedDelete>;
-
-template <class T>
-AlignedArray<T> aligned_array(std::int64_t size) {
-  const auto bytes = static_cast<std::size_t>(size) * sizeof(T);
-  return AlignedArray<T>(static_cast<T*>(::operator new(bytes, std::align_val_t{64})));
-}
 
 }  // namespace spire_dsu::cpu

@@ -5,7 +5,9 @@
 #include <atomic>
 #include <cfenv>
 #include <cstdint>
+#include <exception>
 #include <limits>
+#include <mutex>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -43,14 +45,22 @@ class FirstIndex {
   std::atomic<std::int64_t> index_{kNone};
 };
 
-/// Calls body(worker, task) for every task; worker is in [0, threads). The body must not throw.
+/// Calls body(worker, task) for every task; worker is in [0, threads). The first exception ends the
+/// work and is passed on.
 template <class Body>
 void parallel_for(int threads, std::int64_t tasks, const Body& body) {
   std::atomic<std::int64_t> next{0};
+  std::once_flag thrown;
+  std::exception_ptr exception;
   const auto work = [&](int worker) {
     const DefaultFloatEnvironment environment;
-    for (std::int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
-      body(worker, task);
+    try {
+      for (std::int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
+        body(worker, task);
+    } catch (...) {
+      std::call_once(thrown, [&] { exception = std::current_exception(); });
+      next = tasks;
+    }
   };
   std::vector<std::thread> others;
   try {
@@ -61,6 +71,7 @@ void parallel_for(int threads, std::int64_t tasks, const Body& body) {
   }
   work(0);
   for (std::thread& other : others) other.join();
+  if (exception) std::rethrow_exception(exception);
 }
 
 }  // namespace spire_dsu::cpu

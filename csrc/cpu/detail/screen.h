@@ -46,15 +46,15 @@ struct RowBlock {
 
   /// Room for `rows` rows of `dims` values in any screen.
   RowBlock(std::int64_t rows, std::int64_t dims)
-      : codes(aligned_array<std::uint32_t>(rows * dims)),
-        scale(aligned_array<float>(rows)),
-        bias(aligned_array<std::int32_t>(rows)),
-        extras(aligned_array<float>(rows * kMaxExtras)),
-        threshold(aligned_array<float>(rows)),
-        num_candidates(aligned_array<std::int32_t>(rows)),
-        low(aligned_array<float>(rows * kMaxCandidates)),
-        candidates(aligned_array<std::int32_t>(rows * kMaxCandidates)),
-        scratch(aligned_array<float>(scratch_size(dims))) {}
+      : codes(rows * dims),
+        scale(rows),
+        bias(rows),
+        extras(rows * kMaxExtras),
+        threshold(rows),
+        num_candidates(rows),
+        low(rows * kMaxCandidates),
+        candidates(rows * kMaxCandidates),
+        scratch(scratch_size(dims)) {}
 
   /// Shifted values go through a buffer that is zero from dims on, up to the last code.
   static constexpr std::int64_t scratch_size(std::int64_t dims) { return (dims + 31) / 16 * 16; }

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "spire_dsu/status.h"
@@ -90,7 +91,7 @@ struct AssignStats {
 
 struct AssignOptions {
   int threads = 0;               // 0: default_threads()
-  Isa isa = Isa::portable;       // must be one of available_isas()
+  std::optional<Isa> isa;        // one of available_isas(); the widest when not given
   AssignStats* stats = nullptr;  // filled when given
 };
 
