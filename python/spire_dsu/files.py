@@ -1,13 +1,14 @@
-"""Files that are whole or absent: written beside their place, forced to disk, renamed."""
+"""Small files that are whole or absent, and what a file's bytes are known by."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+
+from spire_dsu.storage import AtomicFile
 
 _BLOCK = 1 << 20
 
@@ -27,26 +28,11 @@ def write_atomically(path: str | os.PathLike[str], parts: bytes | Iterable[bytes
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own: two processes that write the same file both succeed, and the last one wins.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        # Mode "x" obeys the umask, where tempfile would leave a file that only its owner can read.
-        with temporary.open("xb") as file:
-            for part in (parts,) if isinstance(parts, bytes) else parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
-    # The rename itself is data of the folder: without this it may be lost although the bytes are
-    # not.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with AtomicFile(path, temporary=temporary) as file:
+        for part in (parts,) if isinstance(parts, bytes) else parts:
+            file.write(part)
     return path
 
 

@@ -15,6 +15,7 @@ PACKAGE = ROOT / "python" / "spire_dsu"
 STAGES = [
     "errors",
     "types",
+    "storage",
     "files",
     "config",
     "textio",
@@ -33,7 +34,6 @@ STAGES = [
     "purity",
     "discretizer",
     "demo",
-    "storage",
     "locking",
     "shards",
     "journal",
