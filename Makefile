@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 NATIVE := $(shell find csrc CMakeLists.txt -type f 2>/dev/null)
 PY_DIRS := python training evaluation tests benchmarks
 
-.PHONY: venv demo test lint format bench mini-encoder speech stubs clean
+.PHONY: venv demo test lint format bench mini-encoder speech stubs gpu-check clean
 
 # Built again when a native source, a dependency or a pin changes; the Python sources are used in place.
 venv: $(VENV)/.installed
@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
 	$(PIP) scikit-build-core pybind11 cmake ninja
-	$(PIP) --no-build-isolation --editable ".[train,bench,dev]"
+	$(PIP) --no-build-isolation --config-settings=cmake.define.SPIRE_STRICT=ON --editable ".[train,bench,dev]"
 	touch $@
 
 demo: venv
@@ -36,8 +36,9 @@ speech:
 	    echo "espeak-ng and flite are needed: apt-get install espeak-ng flite" >&2; exit 1; \
 	  fi; }
 
+# One thread in each of as many processes as there are cores; SPIRE_TEST_MULTIPLIER=10 digs deeper.
 test: venv speech
-	$(BIN)/python -m pytest tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(nproc) --dist loadfile tests
 
 lint: venv
 	$(BIN)/ruff check $(PY_DIRS)
