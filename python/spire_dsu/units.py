@@ -30,15 +30,21 @@ _DLPACK_CPU, _DLPACK_CUDA = 1, 2
 class Codebook:
     """Centroids made ready once, for many calls.
 
-    Host centroids serve features on the CPU and on any GPU; centroids on a GPU serve that GPU. They
-    are copied.
+    One made of host centroids serves features on the CPU and on any GPU.
     """
 
     def __init__(self, centroids: Array) -> None:
-        """Args: centroids: float32 [K, D], K in 1..65535 and D in 1..8192, finite. Raises
-        InputError otherwise."""
+        """Copy and check the centroids.
+
+        Args:
+            centroids: float32 [K, D], K in 1..65535 and D in 1..8192.
+
+        Raises:
+            InputError: another shape or dtype, or NaN or infinity (the first such one is named).
+        """
         device = _device(centroids)
-        self._centroids = _host(centroids, "centroids") if device is None else centroids
+        host = device is None
+        self._centroids = _host_centroids(centroids).copy() if host else centroids
         self._native: dict[int | None, Any] = {}
         self._shape: tuple[int, int] = self.on(device).shape
 
@@ -48,11 +54,11 @@ class Codebook:
         return self._shape
 
     def on(self, device: int | None) -> Any:
-        """The native codebook for the CPU (None) or for the GPU of that number, made when first
-        asked for."""
+        """The native codebook for the CPU (None) or a GPU, made when first asked for."""
         if device not in self._native:
             if device is None:
-                self._native[None] = _core.Codebook(_host_centroids(self._centroids))
+                host = _host_centroids(_to_numpy(self._centroids))
+                self._native[None] = _core.Codebook(host, copy=False)
             else:
                 self._native[device] = _cuda().Codebook(self._centroids, device)
         return self._native[device]
@@ -160,9 +166,8 @@ class StreamingQuantizer:
     def __init__(self, centroids: Array | Codebook, *, threads: int | None = None) -> None:
         self._codebook = centroids if isinstance(centroids, Codebook) else Codebook(centroids)
         self._threads = threads
-        self._open: tuple[Array, Array] | None = (
-            None  # units and durations of the utterance cut by the last block
-        )
+        # Units and durations, so far, of the utterance that the last block left open.
+        self._open: tuple[Array, Array] | None = None
 
     def push(
         self, block: Array, row_splits: Array | Sequence[int], *, last_row_continues: bool = False
@@ -205,8 +210,11 @@ class StreamingQuantizer:
         return units, durations, splits
 
     def finish(self) -> tuple[Array, Array, Int64]:
-        """End the stream: the utterance still open, as a batch of one row, or a batch of none. Then
-        it starts afresh."""
+        """End the stream, which can then start afresh.
+
+        Returns:
+            units, durations, row_splits of the utterance still open: one row, or none.
+        """
         if self._open is None:
             empty = np.empty(0, np.int32)
             return empty, empty.copy(), np.zeros(1, np.int64)
