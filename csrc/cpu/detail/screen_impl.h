@@ -3,8 +3,9 @@
 // AVX-512 code to a machine without it. That also rules out the standard library, whose inline
 // functions are shared between files.
 //
-// A Format gives: Lanes, Accumulator, kVectors, kValuesPerCode, kRoundings, kKeepsWide, encode(),
-// multiply_add(), to_float().
+// A Format gives Lanes, Accumulator, kVectors per tile and row, kValuesPerCode, kMaxSteps,
+// kKeepsWide; roundings() of a sum of products, encode(), centroid_code(), broadcast(),
+// multiply_add() and to_float(). Float32Format, at the end, is the plainest.
 #pragma once
 
 #include <cstdint>
@@ -73,7 +74,7 @@ static bool encode_row(const float* x, const Centring& centring, std::int64_t ro
   const Encoded e = encode_vector<Format>(x, centring, block.scratch.get(), extras + 2, block.steps,
                                           block.codes.get() + row * block.steps);
   if (!(e.norm <= kMaxNorm)) return false;
-  extras[0] = (e.residual + kUnit * e.norm) * kSlack + kTinyNorm;
+  extras[0] = (e.residual + 2.0F * kUnit * e.norm) * kSlack + kTinyNorm;
   extras[1] = (e.residual + e.norm) * kSlack + kTinyNorm;
   block.scale[row] = e.scale;
   block.bias[row] = 128 * e.code_sum;
@@ -117,7 +118,7 @@ static bool pack_panel(const float* centroids, const Centring& centring, std::in
     constant[kColumns] = e.scale;
     constant[2 * kColumns] = length;
     constant[3 * kColumns] =
-        (e.residual + kUnit * e.norm + roundings * kUnit * length) * kSlack + kTinyNorm;
+        (e.residual + 2.0F * kUnit * e.norm + roundings * kUnit * length) * kSlack + kTinyNorm;
     for (int w = 0; w + 2 < packed.num_extras; ++w) constant[(4 + w) * kColumns] = wide[w];
   }
   return true;

@@ -45,7 +45,7 @@ inline Status check_shapes(const Centroids& c) {
 
 namespace cpu {
 
-/// Instruction sets that `assign` has code for, each including those before it.
+/// Instruction sets that `assign` has code for.
 enum class Isa : std::uint8_t { portable, avx2, avx512f, avx512_bf16, avx512_vnni };
 
 const char* isa_name(Isa isa);
