@@ -34,6 +34,7 @@ class Service:
         self._worker: ShardWorker | None = None
         self._begun = threading.Event()
         self._stopped = threading.Event()
+        self._beat = threading.Thread(target=self._tell, name="beat", daemon=True)
 
     def run(self, number: int, spec: dict[str, Any]) -> None:
         """Loads the model and makes shards, until that has failed or `stop` is called.
@@ -46,7 +47,7 @@ class Service:
             self._worker = ShardWorker(Spec.model_validate_json(json.dumps(spec)), self._model)
             self._send({"ready": self._worker.facts().model_dump(mode="json")})
             self._begun.wait()
-            threading.Thread(target=self._beat, name="beat", daemon=True).start()
+            self._beat.start()
             while not self._stopped.is_set():
                 done = self._worker.make_next(number)
                 info, tally = done.info.model_dump(mode="json"), done.tally.model_dump(mode="json")
@@ -71,13 +72,15 @@ class Service:
         self._begun.set()
         if self._worker is not None:
             self._worker.feed.close()
+        if self._beat.is_alive():
+            self._beat.join()
 
     def kill_children(self) -> None:
         """Before the process ends by itself: decoders that hang would outlive it."""
         if self._worker is not None:
             self._worker.feed.kill_children()
 
-    def _beat(self) -> None:
+    def _tell(self) -> None:
         assert self._worker is not None
         before: Tally | None = None
         while not self._stopped.wait(_BEAT_SECONDS):
