@@ -74,7 +74,7 @@ def codebook(num_centroids: int, train: Float32, *, iterations: int = 6, seed: i
         ids = spire_dsu.assign(train, centroids)
         order = np.argsort(ids, kind="stable")
         used, starts = np.unique(ids[order], return_index=True)
-        sums = np.add.reduceat(train[order].astype(np.float64), starts, axis=0)
+        sums = np.add.reduceat(train[order], starts, axis=0, dtype=np.float64)
         counts = np.diff(starts, append=len(ids))
         centroids[used] = sums / counts[:, None]
     return centroids
