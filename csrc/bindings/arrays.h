@@ -9,22 +9,14 @@
 #include <optional>
 #include <string>
 
+#include "errors.h"
 #include "spire_dsu/assign.h"
 #include "spire_dsu/ragged.h"
-#include "spire_dsu/status.h"
 
 namespace spire_dsu::bindings {
 
-namespace py = pybind11;
-
 template <class T>
 using Array = py::array_t<T, py::array::c_style>;
-
-/// Raises spire_dsu.errors.InputError.
-[[noreturn]] void raise_input_error(const std::string& message);
-
-/// Raises InputError with the offending index, unless the status is ok.
-void raise_unless_ok(Status status);
 
 /// 2-D float32, float16, or uint16 that holds bfloat16 bits; the values of a row side by side.
 Features as_features(const py::array& features);

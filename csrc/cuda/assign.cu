@@ -39,8 +39,6 @@ struct Chunk {
   std::int64_t first, count;
 };
 
-constexpr std::int64_t kWorkspaceBytes = 256 << 20;
-
 /// Every row starts at a multiple of 16 bytes, and none reaches into the next.
 bool aligned(const Features& f) {
   const std::int64_t size = f.dtype == DType::float32 ? 4 : 2;
@@ -142,7 +140,8 @@ cudaError_t assign_chunks(Call call, std::int32_t* ids) {
   const std::int64_t record = sizeof(RowHead) + kRecord * sizeof(Candidate);
   const std::int64_t per_row =
       sizeof(RowBound) + record + (call.convert ? 2 * call.codebook.padded_dims : 0);
-  const std::int64_t most = std::min(num_rows, choose_chunk(workers, per_row, kWorkspaceBytes));
+  const std::int64_t most =
+      std::min(num_rows, choose_chunk(workers, per_row, call.options.workspace));
   call.splits =
       choose_splits(divide_up<std::int64_t>(most, kTileRows * cluster), tiles, workers / cluster);
   Workspace work;

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <numeric>
 
 #include "cuda_runtime.h"
 
@@ -95,16 +96,21 @@ void run_cluster(Cluster& cluster, int threads) {
     order.push_back(&fiber);
   }
   while (!order.empty()) {
-    std::shuffle(order.begin(), order.end(), generator());
-    bool progress = do_copies(cluster, false);
-    for (Fiber* fiber : order) {
-      if (fiber->waits_for != nullptr && !(*fiber->waits_for)()) continue;
-      fiber->waits_for = nullptr;
-      resume(*fiber);
+    bool progress = do_copies(cluster, false), any_done = false;
+    // Another order in each pass: a random start and a random step that reaches every thread.
+    const std::size_t size = order.size(), start = generator()() % size;
+    std::size_t step = 1 + generator()() % size;
+    while (std::gcd(step, size) != 1) ++step;
+    for (std::size_t i = 0, place = start; i < size; ++i, place = (place + step) % size) {
+      Fiber& fiber = *order[place];
+      if (fiber.waits_for != nullptr && !(*fiber.waits_for)()) continue;
+      fiber.waits_for = nullptr;
+      resume(fiber);
       progress = true;
+      any_done = any_done || fiber.done;
     }
     if (!progress && !do_copies(cluster, true)) fail("deadlock: every thread waits");
-    std::erase_if(order, [](const Fiber* fiber) { return fiber->done; });
+    if (any_done) std::erase_if(order, [](const Fiber* fiber) { return fiber->done; });
   }
   if (!cluster.copies.empty()) fail("the kernel ended with copies in flight");
   for (const Block& b : cluster.blocks)
@@ -175,7 +181,8 @@ void run_grid(Dim3 grid, Dim3 threads, std::size_t shared_bytes, int cluster_siz
   std::vector<unsigned> order(grid.x / static_cast<unsigned>(cluster_size));
   for (unsigned i = 0; i < order.size(); ++i) order[i] = i;
   std::shuffle(order.begin(), order.end(), generator());
-  const std::size_t bytes = (shared_bytes + 1023) / 1024 * 1024 + 1024;
+  constexpr std::size_t kShadow = 64;
+  const std::size_t bytes = (shared_bytes + kShadow + 1023) / 1024 * 1024;
   std::unique_ptr<unsigned char, decltype(&std::free)> memory(
       static_cast<unsigned char*>(
           std::aligned_alloc(1024, bytes * static_cast<std::size_t>(cluster_size))),
@@ -195,7 +202,7 @@ void run_grid(Dim3 grid, Dim3 threads, std::size_t shared_bytes, int cluster_siz
     }
     run_cluster(c, static_cast<int>(threads.x));
     for (const Block& b : c.blocks)
-      for (std::size_t i = shared_bytes; i < bytes; ++i)
+      for (std::size_t i = shared_bytes; i < shared_bytes + kShadow; ++i)
         if (b.shared[i] != 0xFF) fail("a write past the end of shared memory");
   }
 }

@@ -1,6 +1,6 @@
-// Warpgroup products. Each group is done either at once or as late as it may be, when it is waited for:
-// stages read before they are filled or refilled while they are read, and accumulators touched too
-// early, give the wrong result here as they might on a device.
+// Warpgroup products. Each group is done either at once or as late as it may be, when it is waited
+// for: stages read before they are filled or refilled while they are read, and accumulators touched
+// too early, give the wrong result here as they might on a device.
 #pragma once
 
 #include "barrier.cuh"
