@@ -3,7 +3,6 @@
 #   make test      all tests            make lint    style, types, spelling
 #   make bench     benchmarks on this machine, beside their peers
 #   make mini-encoder   trains the bundled miniature again, from nothing (under 90 minutes on 2 cores)
-#   make gpu-check      build, tests, sanitizer and benchmarks on a machine with an NVIDIA GPU
 
 PYTHON ?= python3
 VENV := .venv

@@ -71,9 +71,7 @@ def table(rows: dict[str, tuple[str, dict[str, str]]]) -> list[str]:
 def section() -> str:
     """The text between the two marks."""
     cpu = table(CPU_ROWS) or ["No CPU figure has been measured yet."]
-    gpu = table(GPU_ROWS) or [
-        "On a GPU nothing has been measured yet; `make gpu-check` does it and leaves the files."
-    ]
+    gpu = table(GPU_ROWS) or ["On a GPU nothing has been measured yet."]
     return "\n".join([BEGIN, "", *cpu, "", *gpu, "", END])
 
 
