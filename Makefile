@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 NATIVE := $(shell find csrc CMakeLists.txt -type f 2>/dev/null)
 PY_DIRS := python training evaluation tests benchmarks
 
-.PHONY: venv demo test lint format bench mini-encoder speech stubs gpu-check clean
+.PHONY: venv demo test lint format bench mini-encoder speech stubs clean
 
 # Built again when a native source, a dependency or a pin changes; the Python sources are used in place.
 venv: $(VENV)/.installed
