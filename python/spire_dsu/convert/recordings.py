@@ -102,7 +102,7 @@ class RecordingDecoder:
             )
             _check_length(row, wave)
         except AudioError as error:
-            return Decoded.refused(row, error.reason, _text(error)), None
+            return Decoded.refused(row, error.reason, text_of(error)), None
         except InputError as error:  # a channel or a time that no recording can have
             return Decoded.refused(row, Reason.BAD_SEGMENT, str(error)), None
         return _decoded(row, wave.samples), wave
@@ -203,7 +203,8 @@ def _check_length(row: Utterance, wave: Waveform) -> None:
         )
 
 
-def _text(error: AudioError) -> str:
+def text_of(error: AudioError) -> str:
+    """What it says, without its reason."""
     return str(error).removesuffix(f" [{error.reason}]")
 
 

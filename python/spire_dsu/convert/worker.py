@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pydantic import JsonValue
 from spire_dsu.convert.feed import Feed
 from spire_dsu.convert.job import Done, Facts, Spec, Tally, Target
 from spire_dsu.convert.packs import Encode, Packs
-from spire_dsu.convert.recordings import Decoded
+from spire_dsu.convert.recordings import Decoded, text_of
 from spire_dsu.errors import AudioError, Reason
 from spire_dsu.manifest import Manifest
 from spire_dsu.shards import write_shard
@@ -132,7 +131,6 @@ class ShardWorker:
         self._max_seconds = spec.max_seconds
         self._packs = Packs(self._model.encode, round(GPU_PACK_SECONDS * SAMPLING_RATE) * on_gpu)
         self._target: Target | None = None
-        self._lock = threading.Lock()
         self._tally = Tally()
         self.feed = Feed(
             Manifest(spec.rows),
@@ -165,8 +163,7 @@ class ShardWorker:
 
     def tally(self) -> Tally:
         """What became of the rows of the shard that it is on. From any thread."""
-        with self._lock:
-            return self._tally
+        return self._tally
 
     def make_next(self, worker: int, storage: Storage = DISK) -> Done:
         """Waits for the next shard that was enqueued, and writes it.
@@ -182,8 +179,7 @@ class ShardWorker:
         assert self._target is not None, "begin comes first"
         shard, rows = self.feed.take()
         trouble = Trouble(Path(self._target.scratch), shard)
-        with self._lock:
-            self._tally = Tally()
+        self._tally = Tally()
         info = write_shard(
             Path(self._target.folder),
             shard,
@@ -203,6 +199,7 @@ class ShardWorker:
                     text = f"{row.utterance.source}: two workers died on it"
                     row = Decoded.refused(row.utterance, Reason.DECODE_ERROR, text, row.num_samples)
                 yield from self._encode_pack([row])
+            trouble.note(None)  # what follows is no row's fault
             return
         for pack in self._packs.cut(rows, lambda row: row.num_samples):
             yield from self._encode_pack(pack)
@@ -216,7 +213,9 @@ class ShardWorker:
                 continue
             units = next(results)
             if isinstance(units, AudioError):
-                yield _row(row, _NO_UNITS, units.reason, f"{row.utterance.source}: {units}")
+                yield _row(
+                    row, _NO_UNITS, units.reason, f"{row.utterance.source}: {text_of(units)}"
+                )
             elif not len(units):  # a cut that leaves no frame
                 yield _row(row, units, Reason.TOO_SHORT, f"{row.utterance.source}: no frame")
             else:
@@ -228,14 +227,13 @@ class ShardWorker:
             examples = old.examples
             if not ok and status not in examples:
                 examples = {**examples, status: row.message}
-            new = Tally.model_construct(
+            # A new one each time, so that whoever asks meanwhile gets numbers that fit together.
+            self._tally = Tally.model_construct(
                 rows=old.rows + 1,
                 samples=old.samples + row.num_samples * ok,
                 counts={**old.counts, status: old.counts.get(status, 0) + 1},
                 examples=examples,
             )
-            with self._lock:
-                self._tally = new
             yield row
 
 
