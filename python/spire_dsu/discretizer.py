@@ -241,7 +241,7 @@ class Discretizer:
         quantizer = StreamingQuantizer(self._centroids)
         for block in self.encoder.stream(waves):
             done = quantizer.push(
-                block.features, block.row_splits, last_row_continues=block.last_row_continues
+                block.features.cpu(), block.row_splits, last_row_continues=block.last_row_continues
             )
             yield from _split(*done, deduplicate=deduplicate)
 

@@ -9,7 +9,6 @@ says the same in a page of NumPy.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -256,13 +255,10 @@ def _threads(threads: int | None) -> int:
 
 
 def _cuda() -> ModuleType:
-    try:
-        return importlib.import_module("spire_dsu._cuda")
-    except ModuleNotFoundError:
-        raise InputError(
-            "the data is on a GPU, but this installation was built without CUDA; "
-            "install again with nvcc on the PATH (SPIRE_CUDA=ON), or pass host arrays"
-        ) from None
+    # The CUDA kernels are built (module _cuda), but have not run on a device yet.
+    raise InputError(
+        "the data is on a GPU, which these functions do not take yet; pass host arrays"
+    )
 
 
 def _device(array: Array) -> int | None:
