@@ -35,7 +35,8 @@ std::vector<float> even_centroids(std::size_t dims) {
   std::vector<float> values = normal(kCentroids * dims, test::seed() + 2, 8.0F);
   for (std::size_t i = 0; i < values.size(); ++i) {
     const std::size_t k = i / dims;
-    values[i] = k % 2 == 0 ? std::nearbyint(values[i]) : -values[i - dims];
+    values[i] =
+        k % 2 == 0 ? __half2float(__float2half_rn(std::fabs(values[i]))) : -values[i - dims];
   }
   return values;
 }
