@@ -1,0 +1,1 @@
+"""From a checkpoint to numbers: tasks, generation, metrics, report."""
