@@ -29,7 +29,7 @@ struct Shared {
 /// ends.
 __device__ void fetch(const ScreenJob& job, Shared& shared, int stage, std::int64_t first_row,
                       int first_centroid, int first_dim) {
-#pragma unroll
+#pragma unroll 2
   for (int i = 0; i < kTileRows * 4 / kThreads; ++i) {
     const int number = i * kThreads + static_cast<int>(threadIdx.x), row = number / 4,
               chunk = number % 4;

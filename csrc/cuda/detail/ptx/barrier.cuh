@@ -48,7 +48,7 @@ __device__ inline void arrive_at(Barrier* barrier, std::uint32_t rank) {
       "{\n\t"
       ".reg .b32 remote;\n\t"
       "mapa.shared::cluster.u32 remote, %0, %1;\n\t"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n\t"
+      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n\t"
       "}" ::"r"(shared_address(barrier)),
       "r"(rank)
       : "memory");
@@ -60,7 +60,7 @@ __device__ inline void wait_barrier(Barrier* barrier, std::uint32_t parity) {
       "{\n\t"
       ".reg .pred done;\n\t"
       "again:\n\t"
-      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n\t"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n\t"
       "@done bra over;\n\t"
       "bra again;\n\t"
       "over:\n\t"
