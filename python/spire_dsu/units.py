@@ -9,6 +9,8 @@ says the same in a page of NumPy.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -22,6 +24,9 @@ from spire_dsu.types import Int64
 
 Array: TypeAlias = Any
 """A NumPy array, a torch tensor, a cupy array, or anything else that exports DLPack."""
+
+Ragged: TypeAlias = tuple[Array, Array, Int64]
+"""Units, durations and row splits."""
 
 _DLPACK_CPU, _DLPACK_CUDA = 1, 2
 
@@ -158,8 +163,9 @@ class StreamingQuantizer:
 
     An utterance, and a run within it, may span several pushes. What all calls return, put one after
     another, is what `quantize` returns for all blocks at once, however they were cut. An utterance
-    comes out whole, from the call that saw its end. Results are small and lie in host memory
-    (NumPy), for features on any device.
+    comes out whole. Results are small and lie in host memory (NumPy), for features on any device.
+    On the CPU an utterance comes from the call that saw its end; on a GPU from the call after that,
+    since the copy runs behind the next block, and so do the errors of a block.
     """
 
     def __init__(self, centroids: Array | Codebook, *, threads: int | None = None) -> None:
@@ -167,10 +173,13 @@ class StreamingQuantizer:
         self._threads = threads
         # Units and durations, so far, of the utterance that the last block left open.
         self._open: tuple[Array, Array] | None = None
+        # Blocks on a GPU, and `last_row_continues` of the one whose results are still to come.
+        self._pipeline: Any = None
+        self._waiting: bool | None = None
 
     def push(
         self, block: Array, row_splits: Array | Sequence[int], *, last_row_continues: bool = False
-    ) -> tuple[Array, Array, Int64]:
+    ) -> Ragged:
         """Take the next block.
 
         Args:
@@ -181,12 +190,48 @@ class StreamingQuantizer:
                 back.
 
         Returns:
-            units, durations, row_splits (as `quantize`) of the utterances that ended in this block.
+            units, durations, row_splits (as `quantize`) of the utterances that ended in this block;
+            on a GPU, in the one before.
 
         Raises:
             InputError: as `quantize`; the stream is then as it was before the call.
         """
+        device = _device(block)
+        if device is not None:
+            return self._push_to_gpu(block, _row_splits(row_splits), device, last_row_continues)
         result = quantize(block, row_splits, self._codebook, threads=self._threads)
+        return _chain(self._collect(age=0), self._take(result, last_row_continues))
+
+    def finish(self) -> Ragged:
+        """End the stream, which can then start afresh.
+
+        Returns:
+            units, durations, row_splits of what is left: blocks on a GPU that no call has returned
+            yet, and the utterance still open.
+        """
+        done = self._collect(age=0)
+        if self._open is None:
+            return done
+        (units, durations), self._open = self._open, None
+        return _chain(done, (units, durations, np.array([0, units.size], np.int64)))
+
+    def _push_to_gpu(self, block: Array, splits: Int64, device: int, open_end: bool) -> Ragged:
+        if self._pipeline is None:
+            self._pipeline = _cuda().Pipeline(self._codebook.on(device))
+        self._pipeline.push(block, splits)
+        done = self._collect(age=1)
+        self._waiting = open_end
+        return done
+
+    def _collect(self, age: int) -> Ragged:
+        """What the block before the next one on a GPU has made, if there is one."""
+        if self._waiting is None:
+            return _empty_batch()
+        open_end, self._waiting = self._waiting, None
+        return self._take(self._pipeline.wait(age), open_end)
+
+    def _take(self, result: Ragged, last_row_continues: bool) -> Ragged:
+        """Join a block with the utterance left open, and hold back the one that it leaves open."""
         units, durations, splits = (_to_numpy(part) for part in result)
         if splits.size == 1:
             if last_row_continues and self._open is None:
@@ -208,22 +253,22 @@ class StreamingQuantizer:
             units, durations, splits = units[:start], durations[:start], splits[:-1]
         return units, durations, splits
 
-    def finish(self) -> tuple[Array, Array, Int64]:
-        """End the stream, which can then start afresh.
-
-        Returns:
-            units, durations, row_splits of the utterance still open: one row, or none.
-        """
-        if self._open is None:
-            empty = np.empty(0, np.int32)
-            return empty, empty.copy(), np.zeros(1, np.int64)
-        (units, durations), self._open = self._open, None
-        return units, durations, np.array([0, units.size], np.int64)
-
 
 def available_isas() -> list[str]:
     """CPU instruction sets that `assign` can use on this machine, the widest last."""
     return list(_core.available_isas())
+
+
+def _empty_batch() -> Ragged:
+    return np.empty(0, np.int32), np.empty(0, np.int32), np.zeros(1, np.int64)
+
+
+def _chain(first: Ragged, second: Ragged) -> Ragged:
+    """Two ragged batches, one after the other."""
+    if first[2].size == 1:
+        return second
+    parts = [np.concatenate([a, b]) for a, b in zip(first[:2], second[:2], strict=True)]
+    return parts[0], parts[1], np.concatenate([first[2], second[2][1:] + first[2][-1]])
 
 
 def _join(head: tuple[Array, Array], tail: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -255,16 +300,22 @@ def _threads(threads: int | None) -> int:
 
 
 def _cuda() -> ModuleType:
-    # The CUDA kernels are built (module _cuda), but have not run on a device yet.
-    raise InputError(
-        "the data is on a GPU, which these functions do not take yet; pass host arrays"
-    )
+    """`cuda_units`; imported when first needed, for it needs the CUDA build."""
+    if importlib.util.find_spec("spire_dsu._cuda") is None:
+        raise InputError(
+            "the data is on a GPU, but this installation was built without CUDA; "
+            "install again with nvcc on the PATH (SPIRE_CUDA=ON), or pass host arrays"
+        )
+    return importlib.import_module("spire_dsu.cuda_units")
 
 
 def _device(array: Array) -> int | None:
     """None for host memory, the number of the GPU for CUDA memory."""
-    if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack_device__"):
+    if isinstance(array, np.ndarray):
         return None
+    if not hasattr(array, "__dlpack_device__"):
+        on_gpu = hasattr(array, "__cuda_array_interface__")
+        return int(_cuda().as_tensor(array).get_device()) if on_gpu else None
     kind, number = array.__dlpack_device__()
     if int(kind) == _DLPACK_CPU:
         return None
@@ -330,7 +381,7 @@ def _row_splits(row_splits: Array | Sequence[int]) -> Int64:
 def _to_numpy(array: Array) -> Array:
     """A host copy or view of a small array: row splits, units, durations."""
     if _device(array) is not None:
-        array = array.get() if hasattr(array, "get") else array.cpu()
+        array = _cuda().as_tensor(array).cpu()
     return np.asarray(array)
 
 
@@ -338,7 +389,7 @@ def _like(model: Array, result: Array) -> Array:
     """`result` as an array of the library of `model`; no copy."""
     if isinstance(model, np.ndarray):
         return result
-    library = sys.modules[type(model).__module__.partition(".")[0]]
+    library: Any = sys.modules.get(type(model).__module__.partition(".")[0])
     return library.from_dlpack(result) if hasattr(library, "from_dlpack") else result
 
 

@@ -29,6 +29,7 @@ STAGES = [
     "features",
     "_core",
     "_cuda",
+    "cuda_units",
     "units",
     "kmeans",
     "purity",

@@ -4,6 +4,7 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #include "arrays.h"
 
@@ -137,6 +138,8 @@ void raise_faults(std::int64_t feature_row, std::int64_t split_entry, std::int64
 
 template <class T>
 using HostArray = py::array_t<T, py::array::c_style>;
+using Ragged =
+    py::typing::Tuple<HostArray<std::int32_t>, HostArray<std::int32_t>, HostArray<std::int64_t>>;
 
 class StreamingQuantizer {
  public:
@@ -155,7 +158,7 @@ class StreamingQuantizer {
     call(codebook_.device(), [&] { return native_.push(f, rows, options, as_stream(stream)); });
   }
 
-  py::tuple wait(int age) {
+  Ragged wait(int age) {
     cuda::StreamingQuantizer::Block block = {};
     call(codebook_.device(), [&] { return native_.wait(age, &block); });
     const std::int64_t size = block.unit_splits[block.num_rows];
@@ -196,7 +199,8 @@ PYBIND11_MODULE(_cuda, m) {
         py::arg("units"), py::arg("durations"), py::arg("unit_splits"), py::arg("faults"),
         py::kw_only(), py::arg("stream"), py::arg("exact") = true, py::arg("screen") = "automatic",
         "assign and run_length as one.");
-  m.def("raise_faults", &raise_faults, "Raise what the three numbers of a faults array stand for.");
+  m.def("raise_faults", &raise_faults, py::arg("feature_row"), py::arg("split_entry"),
+        py::arg("run_row"), "Raise what the three numbers of a faults array stand for.");
   py::class_<StreamingQuantizer>(
       m, "StreamingQuantizer",
       "quantize block by block; results come to the host behind the next one.")
