@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
 	$(PIP) scikit-build-core pybind11 cmake ninja
-	$(PIP) --no-build-isolation --config-settings=cmake.define.SPIRE_STRICT=ON --editable ".[train,bench,dev]"
+	$(PIP) --no-build-isolation --config-settings=cmake.define.SPIRE_STRICT=ON --editable ".[train,eval,bench,dev]"
 	touch $@
 
 demo: venv

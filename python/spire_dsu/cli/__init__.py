@@ -16,6 +16,8 @@ import typer
 from spire_dsu import __version__
 from spire_dsu.cli import bulk, small
 from spire_dsu.errors import SpireError
+from spire_evaluation.cli import app as evaluation
+from spire_training.cli import app as training
 
 app = typer.Typer(
     name="spire-dsu",
@@ -27,6 +29,8 @@ app = typer.Typer(
 for command in (small.demo, small.encode, bulk.convert, bulk.verify, bulk.inspect, bulk.export):
     app.command()(command)
 app.command("import-codebook")(small.import_codebook)
+app.add_typer(training, name="train")
+app.add_typer(evaluation, name="eval")
 
 
 def _version(asked: bool) -> None:
