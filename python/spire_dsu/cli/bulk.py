@@ -34,15 +34,25 @@ def convert(
     rows_per_shard: Annotated[int, typer.Option(help="Manifest rows per shard.")] = 4096,
     shard_index: Annotated[int, typer.Option(help="Which part of a job array this is.")] = 0,
     num_shards: Annotated[int, typer.Option(help="How many parts the job array has.")] = 1,
+    form: Annotated[
+        str | None, typer.Option(help="The manifest's form, where its name does not tell.")
+    ] = None,
     max_seconds: Annotated[float, typer.Option(help="Longer audio is `too_long`.")] = 21_600.0,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds to decode one recording; beyond, it is `timeout`.")
+    ] = 60.0,
+    decoders: Annotated[
+        int | None, typer.Option(help="Decoding processes per worker. Default: 1, more by a GPU.")
+    ] = None,
     max_bad: Annotated[
         float, typer.Option(help="Share of rows without units above which the status is 1.")
     ] = 0.001,
 ) -> None:
     """Turns a corpus into Parquet shards of units; goes on where an earlier run was stopped.
 
-    Every row of the manifest becomes exactly one row of the output, `ok` or with its reason. The
-    bytes are the same for any number of workers, either engine and any interruptions.
+    Reads a list of recordings in any form, and the recordings. Writes OUT/units-*.parquet, a row
+    for each row of the list, `ok` or with its reason, and at last OUT/manifest.json. The bytes are
+    the same for any number of workers, either engine and any interruptions.
 
     Status 28: the disk is full; 75: interrupted, go on with the same command.
 
@@ -61,7 +71,10 @@ def convert(
         rows_per_shard=rows_per_shard,
         shard_index=shard_index,
         num_shards=num_shards,
+        form=form,
         max_seconds=max_seconds,
+        timeout_seconds=timeout,
+        decoders=decoders,
         max_bad=max_bad,
     )
     raise typer.Exit(status)
@@ -69,6 +82,8 @@ def convert(
 
 def verify(out: Output) -> None:
     """Reads every byte of a conversion and names each file at fault; status 1 where there is one.
+
+    Reads OUT and writes nothing; prints how much is good, and each problem to standard error.
 
     Example: spire-dsu verify units/
     """
@@ -87,6 +102,8 @@ def inspect(
     html: Annotated[Path | None, typer.Option(help="Also write one HTML page, offline.")] = None,
 ) -> None:
     """What a conversion holds: hours, units, reasons, run lengths; as tables and as a page.
+
+    Reads OUT, and checks every byte; writes nothing but the page that --html names.
 
     Example: spire-dsu inspect units/ --html units.html
     """
@@ -120,6 +137,9 @@ def export(
     cuts: Annotated[Path | None, typer.Option(help="shar: the cuts it was made from.")] = None,
 ) -> None:
     """Writes a finished conversion in the form that a trainer reads, and reads it back.
+
+    Reads OUT; writes PATH (megatron: PATH.bin and PATH.idx; shar: a folder). Rows without units
+    are left out and counted.
 
     Example: spire-dsu export units/ --to megatron --path data/speech --vocab-size 37056
     """
