@@ -276,12 +276,6 @@ ZEROS = 80 << 20
 LAUGHS = TUPLE + b"".join(b"\x94h%c\x86" % i for i in range(60))  # 2^60 leaves
 LZ4 = b"\x04\x22\x4d\x18\x60\x70\x73"
 
-
-def lz4_bomb() -> bytes:
-    block = b"\x1f\x00\x01\x00" + b"\xff" * 16_000 + b"\x00" + b"\x10\x00"
-    return LZ4 + (u32(len(block)) + block) * 24 + u32(0)
-
-
 REFUSED = {
     # opcodes that no k-means has
     "EXT2": Payload(still(file(b"\x83\x00\x01")), r"EXT2\)"),
@@ -429,7 +423,7 @@ REFUSED = {
     "a gzip bomb": Payload(still(gzip.compress(bytes(ZEROS), 1)), "gzip unpack to over"),
     "a bzip2 bomb": Payload(still(bz2.compress(bytes(ZEROS), 9)), "bzip2 unpack to over"),
     "an xz bomb": Payload(still(lzma.compress(bytes(ZEROS), preset=0)), "xz unpack to over"),
-    "an lz4 bomb": Payload(still(lz4_bomb()), "lz4 unpack to over"),
+    "an lz4 frame": Payload(still(LZ4 + bytes(40)), "LZ4"),
     "an lzma dictionary of 4 GB": Payload(
         still(b"\x5d\x00\x00\x00\xf0" + u64(1 << 40) + bytes(64)), "lzma|does not begin"
     ),

@@ -26,7 +26,6 @@ from spire_dsu.errors import ModelError
 from spire_dsu.import_pickle import import_codebook
 from spire_dsu.import_pickle.child import find_centroids, write_array
 from spire_dsu.import_pickle.containers import find_unpacker, unpack
-from spire_dsu.import_pickle.lz4_frame import Lz4Frame, decompress_block
 from spire_dsu.import_pickle.machine import Machine
 from spire_dsu.import_pickle.source import RefusedError, Source
 
@@ -267,66 +266,17 @@ def test_any_bytes_are_refused(body: bytes) -> None:
         in_process(b"\x80\x04" + body)
 
 
-# -- LZ4, against the library in Arrow
+# -- compression
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    data=st.one_of(
-        st.binary(max_size=3000),
-        st.builds(lambda a, n: a * n, st.binary(min_size=1, max_size=40), st.integers(0, 9000)),
-        st.builds(
-            lambda seed: np.random.default_rng(seed).normal(size=9_000).astype("<f2").tobytes(),
-            st.integers(0, 100),
-        ),
-    ),
-    step=st.integers(1, 70_000),
-)  # fmt: skip
-def test_lz4_frames_are_read(data: bytes, step: int) -> None:
-    packed = pa.compress(data, codec="lz4", asbytes=True)
-    frame, out, pieces = Lz4Frame(), bytearray(), range(0, len(packed), max(1, step % 5000))
-    for start in pieces:
-        out += frame.decompress(packed[start : start + pieces.step], step)
-        while not frame.eof and not frame.needs_input:
-            out += frame.decompress(b"", step)
-    assert frame.eof
-    assert frame.unused_data == b""
-    assert bytes(out) == data
-
-
-def test_an_lz4_file_gives_its_centroids(tmp_path: Path) -> None:
-    file, model = io.BytesIO(), fitted(state="state")
-    model.cluster_centers_ = np.random.default_rng(2).normal(size=(400, 128))
-    joblib.dump(model, file)
-    (tmp_path / "km.lz4").write_bytes(pa.compress(file.getvalue(), codec="lz4", asbytes=True))
-    found = imported(tmp_path / "km.lz4", tmp_path / "out")
-    np.testing.assert_array_equal(found, model.cluster_centers_.astype(np.float32))
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        b"",
-        b"\x10",
-        b"\x50abc",
-        b"\x10a\x00\x00",
-        b"\x10a\x05\x00",
-        b"\x1fa\x01\x00\xff",
-        b"\xf0\xff",
-    ],
-)
-def test_a_damaged_lz4_block_is_refused(block: bytes) -> None:
-    with pytest.raises(ValueError, match=r"block ends|literals|match"):
-        decompress_block(block, b"", 1000)
-
-
-def test_an_lz4_block_has_a_largest_size() -> None:
-    block = b"\x1fa\x01\x00" + b"\xff" * 4 + b"\x00\x10b"
-    whole = decompress_block(block, b"", 1 << 16)
-    assert whole == b"a" * (1 + 15 + 4 * 255 + 4) + b"b"
-    assert decompress_block(block, b"xyz", len(whole)) == whole
-    with pytest.raises(ValueError, match="over 1000 bytes"):
-        decompress_block(block, b"xyz", 1000)
+def test_lz4_is_refused_with_what_to_do_instead(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    joblib.dump(fitted(state="state"), file)
+    path = tmp_path / "km.lz4"
+    path.write_bytes(pa.compress(file.getvalue(), codec="lz4", asbytes=True))
+    with pytest.raises(ModelError, match=r"LZ4.*joblib\.dump\(model, path, compress=3\)"):
+        imported(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_unpacks_to_more_than_its_share_is_stopped_early() -> None:

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, Protocol
 
-from spire_dsu.import_pickle.lz4_frame import Lz4Frame
 from spire_dsu.import_pickle.source import RefusedError
 
 MIN_UNPACKED = 64 << 20
@@ -74,7 +73,6 @@ _ERRORS: tuple[type[Exception], ...] = (zlib.error, OSError, EOFError, ValueErro
 _UNPACKERS: dict[bytes, tuple[str, Callable[[], Unpacker]]] = {
     b"\x78": ("zlib", lambda: _Zlib(15)),
     b"\x1f\x8b": ("gzip", lambda: _Zlib(31)),
-    b"\x04\x22\x4d\x18": ("lz4", Lz4Frame),
 }
 if _BZ2:
     _UNPACKERS[b"BZ"] = ("bzip2", _BZ2.BZ2Decompressor)
@@ -88,8 +86,13 @@ def find_unpacker(head: bytes) -> tuple[str, Unpacker] | None:
     """The name and a decompressor for what a file begins with; `None` where none is known.
 
     Raises:
-        RefusedError: a container of joblib before 0.10, or an archive.
+        RefusedError: a container of joblib before 0.10, LZ4, or an archive.
     """
+    if head.startswith(b"\x04\x22\x4d\x18"):
+        raise RefusedError(
+            "compressed by LZ4, which Python's own library cannot read: load it where it was made "
+            "and write it again with joblib.dump(model, path, compress=3)"
+        )
     if head.startswith(b"ZF"):
         raise RefusedError("a file of joblib before 0.10, whose arrays are files of their own")
     if head.startswith(b"PK"):
