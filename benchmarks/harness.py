@@ -62,13 +62,21 @@ class Times:
         return statistics.median(b / a for a, b in zip(self.seconds, peer.seconds, strict=True))
 
 
-def interleave(
-    competitors: Mapping[str, Callable[[], object]], *, repeats: int, warmup: int = 1
-) -> dict[str, Times]:
-    """Time each competitor `repeats` times, in turns whose first place goes round.
+def host_seconds(call: Callable[[], object]) -> float:
+    """Wall time of one call, which must wait for a GPU that it uses."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
-    A competitor that works on a GPU must wait for it before it returns.
-    """
+
+def interleave(
+    competitors: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int,
+    warmup: int = 1,
+    timer: Callable[[Callable[[], object]], float] = host_seconds,
+) -> dict[str, Times]:
+    """Time each competitor `repeats` times, in turns whose first place goes round."""
     names = list(competitors)
     for name in names * warmup:
         competitors[name]()
@@ -76,9 +84,7 @@ def interleave(
     for turn in range(repeats):
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
-            start = time.perf_counter()
-            competitors[name]()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(timer(competitors[name]))
     return {name: Times(tuple(values)) for name, values in seconds.items()}
 
 
@@ -101,6 +107,7 @@ class Benchmark:
         warmup: int = 1,
         work: float | None = None,
         unit: str = "GFLOP/s",
+        timer: Callable[[Callable[[], object]], float] = host_seconds,
     ) -> dict[str, Times]:
         """Time the competitors in turns and print a table; the first one is ours.
 
@@ -109,8 +116,9 @@ class Benchmark:
             competitors: name -> a call that does the whole work once.
             repeats: timed calls of each; warmup: untimed calls of each before them.
             work: amount of work per call, for a column of rates in `unit` (1e9 FLOP for GFLOP/s).
+            timer: seconds of one call; by default by the clock on the wall.
         """
-        times = interleave(competitors, repeats=repeats, warmup=warmup)
+        times = interleave(competitors, repeats=repeats, warmup=warmup, timer=timer)
         self.repeats[title] = {name: each.seconds for name, each in times.items()}
         first = next(iter(times.values()))
         columns = ["", "median", "spread", *([unit] if work else []), "ours is faster by"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Codebook', 'StreamingQuantizer', 'assign', 'quantize', 'raise_faults', 'run_length']
+__all__: list[str] = ['Codebook', 'StreamingQuantizer', 'assign', 'device_of', 'quantize', 'raise_faults', 'run_length']
 class Codebook:
     """
     Centroids made ready on one device; waits for the stream once.
@@ -35,6 +35,10 @@ class StreamingQuantizer:
 def assign(features: typing.Any, codebook: Codebook, ids: typing.Any, faults: typing.Any, *, stream: typing.SupportsInt | typing.SupportsIndex, exact: bool = True, screen: str = 'automatic', counts: typing.Any = None) -> None:
     """
     Nearest centroid of every frame, into ids int32 [T].
+    """
+def device_of(array: typing.Any) -> int:
+    """
+    The number of the GPU that holds an array.
     """
 def quantize(features: typing.Any, row_splits: typing.Any, codebook: Codebook, units: typing.Any, durations: typing.Any, unit_splits: typing.Any, faults: typing.Any, *, stream: typing.SupportsInt | typing.SupportsIndex, exact: bool = True, screen: str = 'automatic') -> None:
     """

@@ -10,6 +10,7 @@ answer is; `_cuda` itself waits for nothing.
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -25,13 +26,18 @@ from spire_dsu.types import Int64
 Array: TypeAlias = Any
 
 
+_MANAGED = 13  # DLPack's kDLCUDAManaged, which torch does not take
+_FITS_INT32 = (torch.int8, torch.int16, torch.int32, torch.uint8, torch.uint16)
+
+
 class Codebook:
     """Centroids made ready on one GPU; they are copied."""
 
     def __init__(self, centroids: Array, device: int) -> None:
-        tensor = centroids if isinstance(centroids, np.ndarray) else as_tensor(centroids)
+        """`centroids`: float32 [K, D], a writable NumPy array or an array on any GPU."""
         with _on_stream(centroids, device) as stream:
-            on_device = torch.as_tensor(tensor, device=f"cuda:{device}").contiguous()
+            source = centroids if isinstance(centroids, np.ndarray) else as_tensor(centroids)
+            on_device = torch.as_tensor(source, device=f"cuda:{device}").contiguous()
             self.native = _cuda.Codebook(on_device, stream=stream)
 
     @property
@@ -41,20 +47,52 @@ class Codebook:
         return count, dims
 
 
+def device_of(array: Array) -> int:
+    """The GPU that holds an array which only has `__cuda_array_interface__`."""
+    return _cuda.device_of(array)
+
+
 def as_tensor(array: Array) -> torch.Tensor:
-    """A torch tensor in the same memory."""
+    """A torch tensor in the same memory, ordered behind the array's own stream.
+
+    Raises:
+        InputError: an axis runs backwards (torch has no such tensors), or torch does not take the
+            array.
+    """
     if isinstance(array, torch.Tensor):
         return array.detach()
-    if hasattr(array, "__dlpack__"):
-        return torch.utils.dlpack.from_dlpack(array)
-    return torch.as_tensor(array, device="cuda")  # __cuda_array_interface__
+    strides = getattr(array, "strides", None) or ()
+    if any(stride < 0 for stride in strides):
+        # Checked here, for torch ends the process over such an array.
+        raise InputError(f"strides must not be negative, got {tuple(strides)}; pass a copy")
+    kind, device = (
+        array.__dlpack_device__() if hasattr(array, "__dlpack_device__") else (_MANAGED, -1)
+    )
+    if int(kind) != _MANAGED:
+        with torch.cuda.device(int(device)):  # a producer may refuse any but the current device
+            return torch.utils.dlpack.from_dlpack(array)
+    interface = array.__cuda_array_interface__
+    number = device_of(array)
+    if interface.get("stream") is not None:
+        torch.cuda.current_stream(number).wait_stream(_stream_at(interface["stream"], number))
+    return torch.as_tensor(array, device=f"cuda:{number}")
+
+
+def like(model: Array, results: Sequence[torch.Tensor]) -> tuple[Array, ...]:
+    """Results as arrays of the library of `model`: cupy's, else torch's. No copy."""
+    if not _is_cupy(model):
+        return tuple(results)
+    cupy = sys.modules["cupy"]
+    with _on_stream(model, results[0].get_device()):
+        return tuple(cupy.from_dlpack(result) for result in results)
 
 
 def assign(features: Array, codebook: Codebook, *, exact: bool = True) -> torch.Tensor:
     """int32 [T] on the device of `features`; see `units.assign`."""
-    frames = _dense_rows(as_tensor(features))
-    with _on_stream(features, frames.get_device()) as stream:
-        ids = _empty(frames, frames.shape[0], torch.int32)
+    tensor = as_tensor(features)
+    with _on_stream(features, tensor.get_device()) as stream:
+        frames = _dense_rows(tensor)
+        ids = _empty(frames, _rows(frames), torch.int32)
         faults = _empty(frames, 3, torch.int64)
         _cuda.assign(frames, codebook.native, ids, faults, stream=stream, exact=exact)
         _cuda.raise_faults(*faults.tolist())
@@ -75,9 +113,10 @@ def quantize(
     features: Array, row_splits: Array | Sequence[int], codebook: Codebook, *, exact: bool = True
 ) -> tuple[torch.Tensor, ...]:
     """Units, durations and row splits on the device of `features`; see `units.quantize`."""
-    frames = _dense_rows(as_tensor(features))
-    with _on_stream(features, frames.get_device()) as stream:
-        out = _Ragged(frames, frames.shape[0], _splits(row_splits, frames))
+    tensor = as_tensor(features)
+    with _on_stream(features, tensor.get_device()) as stream:
+        frames = _dense_rows(tensor)
+        out = _Ragged(frames, _rows(frames), _splits(row_splits, frames))
         native = codebook.native
         _cuda.quantize(frames, out.row_splits, native, *out.parts, stream=stream, exact=exact)
         return out.result()
@@ -88,14 +127,16 @@ class Pipeline:
 
     def __init__(self, codebook: Codebook) -> None:
         self._native = _cuda.StreamingQuantizer(codebook.native)
+        # Features that the device may still read: a push waits for the block before the last one.
+        self._in_use: deque[torch.Tensor] = deque(maxlen=2)
 
     def push(self, features: Array, row_splits: Int64) -> None:
         """Queue a block."""
-        frames = _dense_rows(as_tensor(features))
-        with _on_stream(features, frames.get_device()) as stream:
+        tensor = as_tensor(features)
+        with _on_stream(features, tensor.get_device()) as stream:
+            frames = _dense_rows(tensor)
             self._native.push(frames, row_splits, stream=stream)
-            # The memory is not given to another tensor before this stream has read it.
-            frames.record_stream(torch.cuda.current_stream())
+        self._in_use.append(frames)
 
     def wait(self, age: int) -> tuple[Array, Array, Int64]:
         """Units, durations and row splits of the block pushed last but `age` (0 or 1)."""
@@ -128,13 +169,28 @@ class _Ragged:
 def _on_stream(array: Array, device: int) -> Iterator[int]:
     """The caller's current stream on that device, as torch's current one; yields its address."""
     stream = torch.cuda.current_stream(device)
-    if type(array).__module__.partition(".")[0] == "cupy":
+    if _is_cupy(array):
         cupy = sys.modules["cupy"]
         with cupy.cuda.Device(device):
-            address = cupy.cuda.get_current_stream().ptr
-        stream = torch.cuda.ExternalStream(address, device=device)  # type: ignore[no-untyped-call]
+            stream = _stream_at(cupy.cuda.get_current_stream().ptr, device)
     with torch.cuda.device(device), torch.cuda.stream(stream):
         yield int(stream.cuda_stream)
+
+
+def _stream_at(address: int, device: int) -> torch.cuda.Stream:
+    """The stream with this address. torch would make a new one of the null stream's 0 or 1."""
+    if address in (0, 1):
+        return torch.cuda.default_stream(device)
+    return torch.cuda.ExternalStream(address, device=device)  # type: ignore[no-untyped-call]
+
+
+def _is_cupy(array: Array) -> bool:
+    return type(array).__module__.partition(".")[0] == "cupy"
+
+
+def _rows(frames: torch.Tensor) -> int:
+    """T; of an array that is no matrix anything will do, for `_cuda` refuses it."""
+    return frames.shape[0] if frames.dim() > 0 else 0
 
 
 def _empty(like: torch.Tensor, size: int, dtype: torch.dtype) -> torch.Tensor:
@@ -149,23 +205,30 @@ def _dense_rows(frames: torch.Tensor) -> torch.Tensor:
 def _int32(ids: torch.Tensor) -> torch.Tensor:
     if ids.dim() != 1:
         raise InputError(f"ids must be 1-D [T], got {ids.dim()} dimensions")
-    if ids.dtype.is_floating_point or ids.dtype in (torch.bool, torch.complex64):
-        raise InputError(f"ids must be integers, got {ids.dtype}")
-    if ids.dtype != torch.int32 and ids.numel():
-        low, high = (int(end) for end in torch.aminmax(ids))
-        if low < -(2**31) or high >= 2**31:
+    _check_integers(ids, "ids")
+    if ids.dtype not in _FITS_INT32 and ids.numel():
+        low, high = (int(end) for end in torch.aminmax(ids.to(torch.int64)))
+        if low < -(2**31) or high >= 2**31 or (ids.dtype == torch.uint64 and low < 0):
             raise InputError(f"ids must fit 32 bits, got {low} .. {high}")
     return ids.to(torch.int32).contiguous()
 
 
 def _splits(row_splits: Array | Sequence[int], like: torch.Tensor) -> torch.Tensor:
-    on_device = hasattr(row_splits, "__cuda_array_interface__")
-    source = as_tensor(row_splits) if on_device else torch.as_tensor(np.asarray(row_splits))
-    if source.dtype.is_floating_point or source.dtype == torch.bool:
-        raise InputError(f"row_splits must be integers, got {source.dtype}")
+    is_array = hasattr(row_splits, "__dlpack__") or hasattr(row_splits, "__cuda_array_interface__")
+    if isinstance(row_splits, np.ndarray) or not is_array:
+        source = torch.as_tensor(np.array(row_splits))  # a copy: it may be read-only
+    else:
+        source = as_tensor(row_splits)
+    _check_integers(source, "row_splits")
     if source.dim() != 1 or source.numel() < 1:
         raise InputError(
             f"row_splits must be 1-D with at least one entry, got {source.dim()} dimensions and "
             f"{source.numel()} entries"
         )
     return source.to(device=like.device, dtype=torch.int64).contiguous()
+
+
+def _check_integers(tensor: torch.Tensor, name: str) -> None:
+    dtype = tensor.dtype
+    if dtype.is_floating_point or dtype.is_complex or dtype == torch.bool:
+        raise InputError(f"{name} must be integers, got {dtype}")

@@ -241,9 +241,10 @@ class Discretizer:
         quantizer = StreamingQuantizer(self._centroids)
         for block in self.encoder.stream(waves):
             done = quantizer.push(
-                block.features.cpu(), block.row_splits, last_row_continues=block.last_row_continues
+                block.features, block.row_splits, last_row_continues=block.last_row_continues
             )
             yield from _split(*done, deduplicate=deduplicate)
+        yield from _split(*quantizer.finish(), deduplicate=deduplicate)
 
     def encode_files(
         self,

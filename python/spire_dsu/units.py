@@ -12,7 +12,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -28,13 +29,14 @@ Array: TypeAlias = Any
 Ragged: TypeAlias = tuple[Array, Array, Int64]
 """Units, durations and row splits."""
 
-_DLPACK_CPU, _DLPACK_CUDA = 1, 2
+_DLPACK_HOST = (1, 3)  # kDLCPU, and kDLCUDAHost: memory locked for a GPU's copies
+_DLPACK_CUDA = (2, 13)  # kDLCUDA and kDLCUDAManaged
 
 
 class Codebook:
     """Centroids made ready once, for many calls.
 
-    One made of host centroids serves features on the CPU and on any GPU.
+    It serves features on the CPU and on any GPU, wherever the centroids lie.
     """
 
     def __init__(self, centroids: Array) -> None:
@@ -47,8 +49,9 @@ class Codebook:
             InputError: another shape or dtype, or NaN or infinity (the first such one is named).
         """
         device = _device(centroids)
-        host = device is None
-        self._centroids = _host_centroids(centroids).copy() if host else centroids
+        if device is not None:
+            centroids = _cuda().as_tensor(centroids).cpu()
+        self._centroids = _host_centroids(centroids).copy()
         self._native: dict[int | None, Any] = {}
         self._shape: tuple[int, int] = self.on(device).shape
 
@@ -61,8 +64,7 @@ class Codebook:
         """The native codebook for the CPU (None) or a GPU, made when first asked for."""
         if device not in self._native:
             if device is None:
-                host = _host_centroids(_to_numpy(self._centroids))
-                self._native[None] = _core.Codebook(host, copy=False)
+                self._native[None] = _core.Codebook(self._centroids, copy=False)
             else:
                 self._native[device] = _cuda().Codebook(self._centroids, device)
         return self._native[device]
@@ -85,7 +87,8 @@ def assign(
             not depend on it.
 
     Returns:
-        int32 [T], of the library and on the device of `features`.
+        int32 [T], on the device of `features`: an array of NumPy, torch or cupy for one of theirs,
+        on a GPU a torch tensor for any other.
 
     Raises:
         InputError: a wrong shape or dtype, or NaN or infinity in a row (the first such row is
@@ -93,7 +96,9 @@ def assign(
     """
     device = _device(features)
     if device is not None:
-        return _like(features, _cuda().assign(features, _prepared(centroids, device, threads)))
+        cuda = _cuda()
+        ids = cuda.assign(features, _prepared(centroids, device, threads))
+        return cuda.like(features, [ids])[0]
     frames = _frames(features)
     codebook = _prepared(centroids, None, threads)
     return _like(features, _core.assign(frames, codebook, threads=_threads(threads), isa=isa))
@@ -108,17 +113,17 @@ def run_length(ids: Array, row_splits: Array | Sequence[int]) -> tuple[Array, Ar
             at T.
 
     Returns:
-        units int32 [U], durations int32 [U] in frames, row_splits int64 [N + 1] of both; of the
-        library of `ids`.
+        units int32 [U], durations int32 [U] in frames, row_splits int64 [N + 1] of both; of a
+        library as for `assign`.
 
     Raises:
         InputError: a wrong shape or dtype, or bad row splits (the first bad entry is named).
     """
     if _device(ids) is not None:
-        result = _cuda().run_length(ids, row_splits)
-    else:
-        result = _core.run_length(_int32(_host(ids, "ids")), _row_splits(row_splits))
-    return _like_all(ids, result)
+        cuda = _cuda()
+        return _three(cuda.like(ids, cuda.run_length(ids, row_splits)))
+    result = _core.run_length(_int32(_host(ids, "ids")), _row_splits(row_splits))
+    return _three(_like(ids, part) for part in result)
 
 
 def quantize(
@@ -137,8 +142,8 @@ def quantize(
         threads: as for `assign`.
 
     Returns:
-        units int32 [U], durations int32 [U] in frames, row_splits int64 [N + 1]; of the library of
-        `features`.
+        units int32 [U], durations int32 [U] in frames, row_splits int64 [N + 1]; of a library as
+        for `assign`.
 
     Raises:
         InputError: as `assign` and `run_length`.
@@ -146,11 +151,11 @@ def quantize(
     device = _device(features)
     codebook = _prepared(centroids, device, threads)
     if device is not None:
-        result = _cuda().quantize(features, row_splits, codebook)
-    else:
-        frames, splits = _frames(features), _row_splits(row_splits)
-        result = _core.quantize(frames, splits, codebook, threads=_threads(threads))
-    return _like_all(features, result)
+        cuda = _cuda()
+        return _three(cuda.like(features, cuda.quantize(features, row_splits, codebook)))
+    frames, splits = _frames(features), _row_splits(row_splits)
+    result = _core.quantize(frames, splits, codebook, threads=_threads(threads))
+    return _three(_like(features, part) for part in result)
 
 
 class StreamingQuantizer:
@@ -165,7 +170,10 @@ class StreamingQuantizer:
     another, is what `quantize` returns for all blocks at once, however they were cut. An utterance
     comes out whole. Results are small and lie in host memory (NumPy), for features on any device.
     On the CPU an utterance comes from the call that saw its end; on a GPU from the call after that,
-    since the copy runs behind the next block, and so do the errors of a block.
+    since the copy runs behind the next block, and so do the errors of a block: the call that raises
+    one has dropped the block at fault and has not taken its own, which can be pushed again.
+
+    An installation without CUDA quantises torch tensors that lie on a GPU on the CPU, and says so.
     """
 
     def __init__(self, centroids: Array | Codebook, *, threads: int | None = None) -> None:
@@ -197,6 +205,14 @@ class StreamingQuantizer:
             InputError: as `quantize`; the stream is then as it was before the call.
         """
         device = _device(block)
+        if device is not None and hasattr(block, "cpu") and not _has_cuda():
+            warnings.warn(
+                "this installation was built without CUDA: features on a GPU are quantised on the "
+                "CPU, which may be slower than making them",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            block, device = block.cpu(), None
         if device is not None:
             return self._push_to_gpu(block, _row_splits(row_splits), device, last_row_continues)
         result = quantize(block, row_splits, self._codebook, threads=self._threads)
@@ -285,11 +301,14 @@ def _join(head: tuple[Array, Array], tail: tuple[Array, Array]) -> tuple[Array, 
 
 
 def _prepared(centroids: Array | Codebook, device: int | None, threads: int | None) -> Any:
-    """The native codebook; raw centroids on the CPU are read in place for this one call."""
+    """The native codebook; raw centroids are read where they lie, for this one call."""
     if isinstance(centroids, Codebook):
         return centroids.on(device)
-    if device is None and _device(centroids) is None:
+    on_gpu = _device(centroids) is not None
+    if device is None and not on_gpu:
         return _core.Codebook(_host_centroids(centroids), copy=False, threads=_threads(threads))
+    if device is not None and on_gpu:
+        return _cuda().Codebook(centroids, device)
     return Codebook(centroids).on(device)
 
 
@@ -299,9 +318,13 @@ def _threads(threads: int | None) -> int:
     return threads or 0
 
 
+def _has_cuda() -> bool:
+    return importlib.util.find_spec("spire_dsu._cuda") is not None
+
+
 def _cuda() -> ModuleType:
     """`cuda_units`; imported when first needed, for it needs the CUDA build."""
-    if importlib.util.find_spec("spire_dsu._cuda") is None:
+    if not _has_cuda():
         raise InputError(
             "the data is on a GPU, but this installation was built without CUDA; "
             "install again with nvcc on the PATH (SPIRE_CUDA=ON), or pass host arrays"
@@ -315,11 +338,11 @@ def _device(array: Array) -> int | None:
         return None
     if not hasattr(array, "__dlpack_device__"):
         on_gpu = hasattr(array, "__cuda_array_interface__")
-        return int(_cuda().as_tensor(array).get_device()) if on_gpu else None
+        return int(_cuda().device_of(array)) if on_gpu else None
     kind, number = array.__dlpack_device__()
-    if int(kind) == _DLPACK_CPU:
+    if int(kind) in _DLPACK_HOST:
         return None
-    if int(kind) == _DLPACK_CUDA:
+    if int(kind) in _DLPACK_CUDA:
         return int(number)
     raise InputError(f"arrays must lie on the CPU or a CUDA device, got DLPack device {int(kind)}")
 
@@ -386,13 +409,13 @@ def _to_numpy(array: Array) -> Array:
 
 
 def _like(model: Array, result: Array) -> Array:
-    """`result` as an array of the library of `model`; no copy."""
+    """`result`, in host memory, as an array of the library of `model`; no copy."""
     if isinstance(model, np.ndarray):
         return result
     library: Any = sys.modules.get(type(model).__module__.partition(".")[0])
     return library.from_dlpack(result) if hasattr(library, "from_dlpack") else result
 
 
-def _like_all(model: Array, results: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-    units, durations, splits = (_like(model, result) for result in results)
+def _three(parts: Iterable[Array]) -> tuple[Array, Array, Array]:
+    units, durations, splits = parts
     return units, durations, splits

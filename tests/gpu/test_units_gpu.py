@@ -92,12 +92,67 @@ def test_cupy_in_cupy_out() -> None:
         assert [part.get().tolist() for part in parts] == expected
 
 
+def test_cupy_on_any_stream_and_in_any_layout() -> None:
+    """A copy that a layout needs must come after what the caller queued, on the caller's stream."""
+    cupy = pytest.importorskip("cupy")
+    x, c = normal(20_000, 64), normal(300, 64, salt=1)
+    truth = exact(x, c)
+    for stream in (cupy.cuda.Stream.null, cupy.cuda.Stream(), cupy.cuda.Stream(non_blocking=True)):
+        torch.cuda.synchronize()
+        with stream:
+            wide = cupy.zeros((20_000, 128), cupy.float32)
+            for _ in range(20):  # keeps the stream busy
+                wide += 1
+            wide[:, ::2] = cupy.from_dlpack(x)
+            assert spire_dsu.assign(wide[:, ::2], c).get().tolist() == truth.tolist()
+            assert spire_dsu.assign(wide[:, ::2].T.copy().T, c).get().tolist() == truth.tolist()
+            with pytest.raises(InputError, match="must not be negative"):
+                spire_dsu.assign(wide[::-1], c)
+    managed = cupy.ndarray(x.shape, cupy.float32, cupy.cuda.malloc_managed(x.nbytes))
+    managed[:] = cupy.from_dlpack(x)
+    assert cupy.asnumpy(spire_dsu.assign(managed, c)).tolist() == truth.tolist()
+
+
+def test_locked_host_memory_is_host_memory() -> None:
+    x, c = normal(50, 8).cpu().pin_memory(), normal(9, 8, salt=1)
+    ids = spire_dsu.assign(x, c)
+    assert ids.device.type == "cpu"
+    assert ids.tolist() == exact(x, c).tolist()
+
+
+def test_integers_of_every_width_are_ids() -> None:
+    for dtype in (torch.uint8, torch.uint16, torch.int16, torch.uint32, torch.int64):
+        ids = torch.tensor([3, 3, 5, 5, 5, 0], device="cuda").to(dtype)
+        assert as_numpy(spire_dsu.run_length(ids, [0, 4, 6])) == [
+            [3, 5, 5, 0],
+            [2, 2, 1, 1],
+            [0, 2, 4],
+        ]
+
+
+def test_another_device_than_the_current_one() -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("there is one GPU here")
+    x, c, splits = runs(3000)
+    expected = as_numpy(spire_dsu.quantize(x, splits, c))
+    there = x.to("cuda:1")
+    for array in (there, OnlyInterface(there)):
+        for centroids in (c, c.to("cuda:1"), units.Codebook(c)):
+            parts = spire_dsu.quantize(array, splits, centroids)
+            assert parts[0].get_device() == 1
+            assert as_numpy(parts) == expected
+    assert torch.cuda.current_device() == 0
+
+
 def test_one_codebook_for_host_and_device() -> None:
     x, c = normal(200, 16), normal(30, 16, salt=1)
     book = units.Codebook(c.cpu().numpy())
     on_host, on_device = spire_dsu.assign(x.cpu(), book), spire_dsu.assign(x, book)
     assert on_host.tolist() == on_device.tolist()
-    assert spire_dsu.assign(x, units.Codebook(c)).tolist() == on_host.tolist()
+    made_here = units.Codebook(c)
+    c.zero_()  # it was copied
+    assert spire_dsu.assign(x, made_here).tolist() == on_host.tolist()
+    assert spire_dsu.assign(x.cpu(), made_here).tolist() == on_host.tolist()
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -152,6 +207,28 @@ def test_streaming_gives_what_the_whole_gives() -> None:
         np.testing.assert_array_equal(np.concatenate([part[i] for part in done]), whole[i])
     lengths = np.concatenate([np.diff(part[2]) for part in done])
     np.testing.assert_array_equal(lengths, np.diff(whole[2]))
+
+
+def test_a_discretizer_on_the_gpu_quantises_there() -> None:
+    mini = spire_dsu.Discretizer.from_pretrained("mini", device="cuda", precision="exact")
+    waves = [0.1 * np.sin(np.arange(n) / 7, dtype=np.float32) for n in (30_000, 300, 16_000)]
+    for wave, made in zip(waves, mini.encode(waves), strict=True):
+        ids = exact(mini.encoder(wave), torch.from_numpy(mini.codebook.centroids))
+        agreement = np.mean(ids == made.to_frames()) if ids.size else 1.0
+        assert made.num_frames == ids.size
+        assert agreement > 0.95  # features of a pack differ by rounding from those of one wave
+
+
+def test_the_errors_of_a_stream_come_with_the_next_call() -> None:
+    x, c, _ = runs(60)
+    stream = units.StreamingQuantizer(c)
+    bad = x.clone()
+    bad[7, 0] = float("nan")
+    stream.push(bad, [0, 60])
+    with pytest.raises(InputError, match="features row 7"):
+        stream.push(x, [0, 60])
+    stream.push(x, [0, 60])
+    assert as_numpy(stream.finish()) == as_numpy(spire_dsu.quantize(x, [0, 60], c))
 
 
 def test_streams_and_threads_do_not_disturb_each_other() -> None:

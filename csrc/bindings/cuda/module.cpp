@@ -132,6 +132,8 @@ void quantize(const py::object& features, const py::object& row_splits, const Co
   });
 }
 
+int device_of(const py::object& array) { return as_device_array(array, "array").device; }
+
 void raise_faults(std::int64_t feature_row, std::int64_t split_entry, std::int64_t run_row) {
   raise_unless_ok(cuda::status_of({feature_row, split_entry, run_row}));
 }
@@ -199,6 +201,7 @@ PYBIND11_MODULE(_cuda, m) {
         py::arg("units"), py::arg("durations"), py::arg("unit_splits"), py::arg("faults"),
         py::kw_only(), py::arg("stream"), py::arg("exact") = true, py::arg("screen") = "automatic",
         "assign and run_length as one.");
+  m.def("device_of", &device_of, py::arg("array"), "The number of the GPU that holds an array.");
   m.def("raise_faults", &raise_faults, py::arg("feature_row"), py::arg("split_entry"),
         py::arg("run_row"), "Raise what the three numbers of a faults array stand for.");
   py::class_<StreamingQuantizer>(
