@@ -213,7 +213,7 @@ def test_a_discretizer_on_the_gpu_quantises_there() -> None:
     mini = spire_dsu.Discretizer.from_pretrained("mini", device="cuda", precision="exact")
     waves = [0.1 * np.sin(np.arange(n) / 7, dtype=np.float32) for n in (30_000, 300, 16_000)]
     for wave, made in zip(waves, mini.encode(waves), strict=True):
-        ids = exact(mini.encoder(wave), torch.from_numpy(mini.codebook.centroids))
+        ids = exact(mini.encoder(wave), torch.tensor(mini.codebook.centroids))
         agreement = np.mean(ids == made.to_frames()) if ids.size else 1.0
         assert made.num_frames == ids.size
         assert agreement > 0.95  # features of a pack differ by rounding from those of one wave
