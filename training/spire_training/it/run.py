@@ -1,0 +1,141 @@
+"""A run from its configuration to the tuned model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from spire_dsu.config import write_resolved
+from spire_dsu.errors import ConfigError
+from spire_dsu.llm.rendering import TURN_END, TURN_START
+from spire_dsu.llm.vocabulary import VocabularyError
+from spire_training.data.packed import KINDS as KIND_NAMES
+from spire_training.data.packed import PackedRows
+from spire_training.it import checkpoints
+from spire_training.it.config import FREE_TO_CHANGE, ITConfig
+from spire_training.it.export import write_model
+from spire_training.it.rows import Schedule
+from spire_training.it.trainer import PackedTrainer, arguments_of
+from spire_training.it.watch import Watch
+
+LEARNABLE = KIND_NAMES[1:]
+HF = "hf"
+"""The folder of the tuned model in the output folder."""
+
+
+def train_it(config: ITConfig) -> Path:
+    """Trains a model on packed instructions; goes on where a killed run of the same kind stopped.
+
+    Writes OUT/config.json, OUT/train.csv (a row per step), OUT/held.csv, OUT/tensorboard/,
+    OUT/checkpoint-N/ and, at the end, the model as OUT/hf/. Under torchrun, every process calls it.
+
+    Args:
+        config: the run.
+
+    Returns:
+        OUT/hf.
+
+    Raises:
+        SpireError: the data, the model and the configuration do not fit each other, or the folder
+            belongs to another run; `TrainingStoppedError` where the loss is none.
+    """
+    out = Path(config.out)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    first = int(os.environ.get("RANK", "0")) == 0
+    rows, held, tokenizer = _inputs(config, verify=first)
+    accumulation = _accumulation(config, processes)
+    if first:
+        checkpoints.claim(out, _identity(config, rows))
+        write_resolved(config, out / "config.json")
+    if (out / HF).is_dir():
+        return out / HF
+    resume = checkpoints.last(out)
+    _check_resume(config, resume, processes)
+    schedule = Schedule(
+        len(rows), epochs=config.epochs, seed=config.seed, batch_rows=config.batch_rows
+    )
+    steps = min(schedule.steps, config.max_steps or schedule.steps)
+    arguments = arguments_of(config, steps=steps, accumulation=accumulation)
+    model = AutoModelForCausalLM.from_pretrained(
+        config.model, dtype=torch.float32, attn_implementation=config.attention
+    )
+    watch = Watch(config, schedule, first=first, steps=steps, after=resume.step if resume else 0)
+    trainer = PackedTrainer(
+        model,
+        arguments,
+        config,
+        rows=rows,
+        held=held,
+        schedule=schedule,
+        num_tokens=len(tokenizer),
+        length=rows.sequence_length,
+        callbacks=[watch],
+    )
+    watch.trainer = trainer
+    trainer.train(resume_from_checkpoint=str(resume.folder) if resume else None)
+    watch.close()
+    write_model(trainer, tokenizer, out / HF, config.save_dtype)
+    return out / HF
+
+
+def _inputs(config: ITConfig, *, verify: bool) -> tuple[PackedRows, PackedRows, Any]:
+    """Data and tokenizer, each checked against the other."""
+    rows, held = PackedRows(config.data, "train"), PackedRows(config.data, "held")
+    if not len(rows):
+        raise ConfigError(f"{config.data}: there is no row to train on")
+    if rows.sequence_length != config.sequence_length:
+        raise ConfigError(
+            f"{config.data} has rows of {rows.sequence_length} tokens, and sequence_length is "
+            f"{config.sequence_length}"
+        )
+    if verify:
+        rows.verify()
+        held.verify()
+    if not (Path(config.model) / "config.json").is_file():
+        raise ConfigError(f"{config.model}: not a Hugging Face model folder: it has no config.json")
+    tokenizer = AutoTokenizer.from_pretrained(config.model)
+    known = tokenizer.get_vocab()
+    if not {TURN_START, TURN_END} <= known.keys():
+        raise VocabularyError(f"{config.model}: no ChatML tokens {TURN_START} and {TURN_END}")
+    packed = int(rows.manifest["vocabulary"]["num_tokens"])
+    if packed != len(tokenizer):
+        raise VocabularyError(
+            f"{config.data} was packed with {packed} tokens, and the tokenizer of {config.model} "
+            f"has {len(tokenizer)}"
+        )
+    return rows, held, tokenizer
+
+
+def _accumulation(config: ITConfig, processes: int) -> int:
+    at_once = config.micro_batch * processes
+    if config.batch_rows % at_once:
+        raise ConfigError(
+            f"batch_rows {config.batch_rows} is no multiple of micro_batch {config.micro_batch} "
+            f"x {processes} processes"
+        )
+    return config.batch_rows // at_once
+
+
+def _identity(config: ITConfig, rows: PackedRows) -> dict[str, Any]:
+    """What decides what is learned."""
+    settings = {
+        key: value
+        for key, value in config.model_dump(mode="json").items()
+        if key not in FREE_TO_CHANGE | {"model", "data"}
+    }
+    files = {name: about["sha256"] for name, about in rows.manifest["files"].items()}
+    return {**settings, "model": checkpoints.digests_of(Path(config.model)), "data": files}
+
+
+def _check_resume(config: ITConfig, resume: checkpoints.Checkpoint | None, processes: int) -> None:
+    if resume is None:
+        return
+    if config.parallel == "deepspeed" and resume.processes != processes:
+        raise ConfigError(
+            f"{resume.folder} was written by {resume.processes} processes of DeepSpeed, which "
+            f"cannot go on with {processes}"
+        )
