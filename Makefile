@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 NATIVE := $(shell find csrc CMakeLists.txt -type f 2>/dev/null)
 PY_DIRS := python training evaluation tests benchmarks
 
-.PHONY: venv demo test lint format bench mini-encoder speech stubs gpu-check clean
+.PHONY: venv demo test lint format bench mini-encoder speech stubs gpu-check gpu-wheels clean
 
 # Built again when a native source, a dependency or a pin changes; the Python sources are used in place.
 venv: $(VENV)/.installed
@@ -66,13 +66,10 @@ stubs: venv
 	$(BIN)/python -m pybind11_stubgen spire_dsu._core -o build/stubs
 	cp build/stubs/spire_dsu/_core.pyi python/spire_dsu/_core.pyi
 
-# The CUDA kernels on the GPU of this machine: built, tested, and tested again under each sanitizer.
-GPU_TESTS := build/gpu/tests/csrc/cuda/device/spire_cuda_tests
+# On one NVIDIA GPU: build, C++ and Python tests, the sanitizers, the benchmarks. Needs no .venv: see the script.
 gpu-check:
-	@nvidia-smi -L || { echo "gpu-check needs an NVIDIA GPU and its driver; none was found" >&2; exit 1; }
-	cmake -S . -B build/gpu -DSPIRE_CUDA=ON -DSPIRE_TESTS=ON -DSPIRE_BINDINGS=OFF
-	cmake --build build/gpu --parallel --target spire_cuda_tests
-	$(GPU_TESTS)
-	for tool in memcheck racecheck initcheck synccheck; do \
-	  compute-sanitizer --tool $$tool --error-exitcode 1 $(GPU_TESTS) || exit 1; \
-	done
+	.ci/gpu-check
+
+# Wheels for a GPU machine without a network, into build/wheels; carry that folder along.
+gpu-wheels: venv
+	PYTHON=$(BIN)/python .ci/gpu-check wheels

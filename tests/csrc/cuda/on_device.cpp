@@ -1,11 +1,17 @@
 #include "on_device.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <random>
 #include <string>
 
 namespace spire_dsu::test {
+
+bool small() {
+  static const bool asked = std::getenv("SPIRE_TEST_SMALL") != nullptr;
+  return kEmulated || asked;
+}
 
 unsigned seed() {
   static const unsigned chosen = [] {

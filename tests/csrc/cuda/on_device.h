@@ -19,6 +19,10 @@ constexpr bool kEmulated = true;
 constexpr bool kEmulated = false;
 #endif
 
+/// Whether large inputs would take too long: in the emulator, and under a sanitizer, for which
+/// SPIRE_TEST_SMALL is set.
+bool small();
+
 /// Another one for every run on a GPU; always the same in the emulator.
 unsigned seed();
 

@@ -137,7 +137,7 @@ double worst_share(cuda::Screen screen, DType dtype, int num_rows, std::size_t d
 }  // namespace
 
 TEST(cuda_scores_are_within_the_bound) {
-  const int rows = test::kEmulated ? 24 : 8192;
+  const int rows = test::small() ? 24 : 8192;
   for (const cuda::Screen screen : test::screens()) {
     double worst = 0.0, sums = 0.0;
     for (const std::size_t dims : {8U, 200U, 1024U}) {

@@ -6,7 +6,6 @@
 #include "spire_dsu/run_length.h"
 
 using namespace spire_dsu;
-using test::kEmulated;
 using test::OnDevice;
 
 namespace {
@@ -81,12 +80,12 @@ TEST(cuda_run_length_at_the_borders_of_tiles) {
 
 TEST(cuda_run_length_of_many_frames) {
   std::mt19937 generator(test::seed());
-  const std::int64_t frames = kEmulated ? 40'000 : 5'000'000;
+  const std::int64_t frames = test::small() ? 40'000 : 5'000'000;
   std::vector<std::int32_t> ids(static_cast<std::size_t>(frames));
   std::int32_t unit = 0;
   for (std::int32_t& id : ids)
     id = unit = generator() % 3 == 0 ? static_cast<std::int32_t>(generator() % 5000) : unit;
-  check(ids, random_splits(frames, kEmulated ? 300 : 20'000, generator));
+  check(ids, random_splits(frames, test::small() ? 300 : 20'000, generator));
   std::iota(ids.begin(), ids.end(), 0);  // no runs at all
   check(ids, random_splits(frames, 9, generator));
   std::vector<std::int64_t> single(static_cast<std::size_t>(frames) + 1);
@@ -113,7 +112,7 @@ TEST(cuda_quantize_is_the_one_of_the_cpu) {
   std::mt19937 generator(test::seed());
   const std::size_t dims = 16, count = 5;
   const std::vector<float> c = test::normal(count * dims, test::seed());
-  const std::int64_t frames = kEmulated ? 5000 : 100'000;
+  const std::int64_t frames = test::small() ? 5000 : 100'000;
   std::vector<float> x;  // frames near few centroids: runs
   for (std::int64_t i = 0; i < frames; ++i) {
     const std::size_t k =
