@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from packs import pack
+from instruction_packs import pack
 from tiny_llm import tiny_llama
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from spire_dsu.config import load_toml
-from spire_training.cli import app
 from spire_training.it.config import ITConfig
 from spire_training.it.run import train_it
 from spire_training.it.tables import read_table

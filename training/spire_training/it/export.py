@@ -35,12 +35,13 @@ def write_model(trainer: Any, tokenizer: Any, folder: Path, dtype: str) -> None:
         ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
         model.config.eos_token_id = end
         model.config.use_cache = True  # the Trainer turns it off, and generation would be slow
-        model.config.dtype = chosen
         model.generation_config.eos_token_id = [end, *(other for other in ends if other != end)]
         tokenizer.eos_token = TURN_END
         tokenizer.chat_template = CHAT_TEMPLATE
         temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
         model.save_pretrained(temporary, state_dict=weights)
+        model.config.dtype = chosen  # save_pretrained has written the dtype that was trained in
+        model.config.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         _commit(temporary, folder)
     trainer.accelerator.wait_for_everyone()
