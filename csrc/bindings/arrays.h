@@ -30,10 +30,15 @@ using Ragged = py::typing::Tuple<Array<std::int32_t>, Array<std::int32_t>, Array
 Ragged ragged_result(const Array<std::int32_t>& units, const Array<std::int32_t>& durations,
                      const Array<std::int64_t>& row_splits);
 
+/// 1-D, one label for each frame.
+void check_labels(const Array<std::int32_t>& labels, std::int64_t num_frames);
+
 cpu::AssignOptions as_options(int threads, const std::optional<std::string>& isa);
 
 void register_assign(py::module_& m);
 void register_run_length(py::module_& m);
 void register_quantize(py::module_& m);
+void register_accumulate(py::module_& m);
+void register_distances(py::module_& m);
 
 }  // namespace spire_dsu::bindings

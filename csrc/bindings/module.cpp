@@ -6,4 +6,6 @@ PYBIND11_MODULE(_core, m) {
   spire_dsu::bindings::register_assign(m);
   spire_dsu::bindings::register_run_length(m);
   spire_dsu::bindings::register_quantize(m);
+  spire_dsu::bindings::register_accumulate(m);
+  spire_dsu::bindings::register_distances(m);
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Codebook', 'assign', 'assign_with_stats', 'available_isas', 'default_threads', 'quantize', 'run_length']
+__all__: list[str] = ['Codebook', 'accumulate', 'assign', 'assign_with_stats', 'available_isas', 'default_threads', 'distances', 'quantize', 'run_length']
 class Codebook:
     """
     Centroids made ready for assign and quantize.
@@ -17,6 +17,10 @@ class Codebook:
         """
         (K, D)
         """
+def accumulate(features: numpy.ndarray, before: numpy.typing.NDArray[numpy.int32], after: numpy.typing.NDArray[numpy.int32], sums: numpy.typing.NDArray[numpy.float64], counts: numpy.typing.NDArray[numpy.int64], *, threads: typing.SupportsInt | typing.SupportsIndex = 0) -> None:
+    """
+    Move rows between clusters: sums [K, D] and counts [K] are changed in place.
+    """
 def assign(features: numpy.ndarray, codebook: Codebook, *, threads: typing.SupportsInt | typing.SupportsIndex = 0, isa: str | None = None) -> numpy.typing.NDArray[numpy.int32]:
     """
     Nearest centroid of every frame: int32 [T].
@@ -32,6 +36,10 @@ def available_isas() -> list[str]:
 def default_threads() -> int:
     """
     Threads used when none are asked for.
+    """
+def distances(features: numpy.ndarray, labels: numpy.typing.NDArray[numpy.int32], centroids: numpy.typing.NDArray[numpy.float32], *, threads: typing.SupportsInt | typing.SupportsIndex = 0) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    Squared distance of every frame to the centroid of its label: float64 [T].
     """
 def quantize(features: numpy.ndarray, row_splits: numpy.typing.NDArray[numpy.int64], codebook: Codebook, *, threads: typing.SupportsInt | typing.SupportsIndex = 0, isa: str | None = None) -> tuple[numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.int64]]:
     """

@@ -41,6 +41,7 @@ STAGES = [
     "journal",
     "verify",
     "convert",
+    "fit",
     "export",
     "report",
     "plot",

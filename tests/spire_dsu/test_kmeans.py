@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from spire_dsu import kmeans
 from spire_dsu.errors import InputError
-from spire_dsu.kmeans import fit_kmeans, perplexity
+from spire_dsu.kmeans import Lloyd, Schedule, State, draw_start, fit_kmeans, perplexity
+from spire_dsu.kmeans import lloyd as lloyd_module
 from spire_dsu.types import Float32
 
 
@@ -63,11 +66,65 @@ def test_same_seed_same_bytes_and_another_seed_another_start() -> None:
     assert fit_kmeans(features, 50, seed=12)[0].tobytes() != first.tobytes()
 
 
-def test_sums_do_not_depend_on_how_rows_are_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
-    features, _ = blobs(3000, 10, 6)
-    whole, _ = fit_kmeans(features, 10)
-    monkeypatch.setattr(kmeans, "BLOCK", 700)
-    np.testing.assert_allclose(fit_kmeans(features, 10)[0], whole, rtol=1e-6)
+def test_the_number_of_threads_changes_no_bit() -> None:
+    features = np.random.default_rng(8).standard_normal((6000, 24)).astype(np.float32)
+    results = [fit_kmeans(features, 60, seed=1, iterations=6, threads=n) for n in (1, 2, 5)]
+    assert len({centroids.tobytes() for centroids, _ in results}) == 1
+    assert results[0][1] == results[1][1] == results[2][1]
+
+
+def test_whole_passes_are_lloyds() -> None:
+    features, _ = blobs(900, 9, 5, seed=2)
+    features += np.random.default_rng(1).standard_normal(features.shape).astype(np.float32) * 9
+    start = draw_start(features, 40, seed=3)
+    lloyd = Lloyd(features, State.begin(start.copy(), len(features)), seed=3)
+    centroids = start.astype(np.float64)
+    for number in range(1, 6):
+        history = lloyd.run(Schedule(passes=number, tolerance=0))
+        distances = np.square(features[:, None] - centroids[None]).sum(axis=2)
+        labels = distances.argmin(axis=1)
+        centroids = np.stack([features[labels == k].mean(axis=0, dtype=float) for k in range(40)])
+        np.testing.assert_allclose(lloyd.state.centroids, centroids, rtol=1e-5, atol=1e-5)
+        left = np.square(features - centroids[labels]).sum() / len(features)
+        assert history[-1].inertia == pytest.approx(left, rel=1e-6)
+        assert history[-1].parts == 1
+
+
+def test_passes_in_parts_reach_what_whole_ones_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = np.random.default_rng(5).standard_normal((8000, 6)).astype(np.float32)
+    _, parts = fit_kmeans(features, 20, seed=2)
+    monkeypatch.setattr(lloyd_module, "MOST_PARTS", 1)
+    _, whole = fit_kmeans(features, 20, seed=2)
+    assert parts.inertia == pytest.approx(whole.inertia, rel=0.01)
+    assert parts.converged
+    assert whole.converged
+
+
+def test_a_fit_goes_on_from_any_of_its_states() -> None:
+    features = np.random.default_rng(6).standard_normal((4000, 10)).astype(np.float32)
+    schedule = Schedule(passes=5, tolerance=0)
+
+    def begin() -> State:
+        return State.begin(draw_start(features, 30, seed=1), len(features))
+
+    whole = Lloyd(features, begin(), seed=1)
+    whole.run(schedule)
+    state = begin()
+    stops = 0
+    while len(state.history) < 5:
+        lloyd = Lloyd(features, copy.deepcopy(state), seed=1)
+        with contextlib.suppress(InterruptedError):
+            lloyd.run(schedule, interrupt)
+        state = lloyd.state
+        stops += 1
+    assert stops > 10
+    assert state.centroids.tobytes() == whole.state.centroids.tobytes()
+    assert state.sums.tobytes() == whole.state.sums.tobytes()
+    assert state.history == whole.state.history
+
+
+def interrupt() -> None:
+    raise InterruptedError
 
 
 def test_inertia_never_rises() -> None:
@@ -76,13 +133,48 @@ def test_inertia_never_rises() -> None:
     assert inertias == sorted(inertias, reverse=True)
 
 
-def test_repeated_rows_leave_empty_clusters_that_are_reseeded() -> None:
+def test_repeated_rows_leave_clusters_for_which_there_is_no_place() -> None:
     features = np.repeat(np.eye(3, dtype=np.float32) * 9, 50, axis=0)
     centroids, report = fit_kmeans(features, 5, iterations=4)
     assert np.isfinite(centroids).all()
-    assert report.used == 3  # no more places exist
-    assert report.reseeded > 0
+    assert report.used == 3
+    assert report.reseeded == 0
     assert report.inertia == 0.0
+
+
+def test_dead_centroids_are_moved_to_rows() -> None:
+    features, means = blobs(2000, 10, 4)
+    start = np.concatenate([means[:4], np.full((6, 4), 1e4, np.float32)])
+    lloyd = Lloyd(features, State.begin(start, len(features)), seed=0)
+    history = lloyd.run(Schedule(passes=30))
+    assert history[0].reseeded > 1
+    assert history[-1].reseeded == 0
+    inertia, counts = lloyd.measure(features)
+    assert counts.all()
+    assert inertia < 120  # four centroids alone leave over 400
+
+
+def test_the_start_is_rows_far_from_each_other() -> None:
+    features, means = blobs(3000, 50, 8, seed=4)
+    means *= 100
+    spread = means[np.arange(len(features)) % 50] + features * 0.01
+    start = draw_start(spread.astype(np.float32), 50, seed=9)
+    nearest = np.square(start[:, None] - means[None]).sum(axis=2).argmin(axis=1)
+    assert sorted(nearest) == list(range(50))
+    assert (start[:, None] == spread.astype(np.float32)[None]).all(axis=2).any(axis=1).all()
+
+
+def test_half_precision_rows_are_taken_for_what_they_hold() -> None:
+    features = np.random.default_rng(2).standard_normal((3000, 9)).astype(np.float16)
+    plain = features.astype(np.float32)
+    assert draw_start(features, 20, seed=1).tobytes() == draw_start(plain, 20, seed=1).tobytes()
+    fits = [
+        Lloyd(rows, State.begin(plain[:20].copy(), 3000), seed=1, heldout_TD=rows[:100])
+        for rows in (features, plain)
+    ]
+    for each in fits:
+        each.run(Schedule(passes=3))
+    assert fits[0].state.centroids.tobytes() == fits[1].state.centroids.tobytes()
 
 
 def test_a_large_common_offset_does_no_harm() -> None:
