@@ -29,3 +29,45 @@ def it(config: Annotated[Path, typer.Argument(help="TOML, see docs/it.md")]) -> 
     from spire_training.it.run import train_it
 
     typer.echo(train_it(load_toml(config, ITConfig)))
+
+
+@app.command("extend-vocab")
+def extend_vocab(
+    base: Annotated[Path, typer.Argument(help="Hugging Face folder with safetensors")],
+    out: Annotated[Path, typer.Argument(help="Hugging Face folder to make")],
+    units: Annotated[int, typer.Option(help="K, the units of the codebook")],
+    seed: Annotated[int, typer.Option(help="of the new rows")] = 0,
+    form: Annotated[str, typer.Option(help="how a unit is spelled: extra_id or pua")] = "extra_id",
+    chat: Annotated[bool, typer.Option("--chat", help="add ChatML's marks and template")] = False,
+    layout: Annotated[
+        str, typer.Option(help="released (units from 32005), append, or auto by the base's size")
+    ] = "auto",
+) -> None:
+    """Unit tokens for a Llama-family model and its tokenizer: a folder in, a folder out.
+
+    The new rows of both tables are drawn around the old ones; the old ones stay bit for bit. A base
+    that has the units already only gets ChatML's marks.
+
+    Example: spire-dsu train extend-vocab TowerBase-7B-v0.1 spire-base --units 5000 --seed 42
+    """
+    from spire_training.vocabulary.command import extend_vocab_command
+
+    typer.echo(extend_vocab_command(base, out, units, seed, form, chat, layout))
+
+
+@app.command()
+def cpt(
+    config: Annotated[Path, typer.Argument(help="TOML, see docs/cpt.md")],
+    nproc: Annotated[int, typer.Option(min=1, help="processes to start on this machine")] = 1,
+) -> None:
+    """Continued pre-training on megatron-core: packed rows in, a Hugging Face folder out.
+
+    Reads a packed folder of `train prepare` and a Llama with unit tokens; writes OUT/hf, a CSV and
+    TensorBoard of losses, and checkpoints. Started again, an unfinished run goes on. Several
+    machines: `torchrun ... --no-python spire-dsu train cpt CONFIG`.
+
+    Example: spire-dsu train cpt cpt.toml --nproc 8
+    """
+    from spire_training.cpt.command import run
+
+    typer.echo(run(config, nproc))

@@ -75,8 +75,9 @@ def order(seed: int, epoch: int, rows: int) -> Int64:
         rows: how many there are.
     """
     start = (seed * 0x9E3779B97F4A7C15 + epoch * 0xD1B54A32D192ED03) % (1 << 64)
-    keys = mixed(mixed(np.full(1, start, np.uint64)) + np.arange(rows, dtype=np.uint64))
-    places: Int64 = np.argsort(keys, kind="stable").astype(np.int64)
+    first: npt.NDArray[np.uint64] = np.full(1, start, np.uint64)
+    numbers: npt.NDArray[np.uint64] = np.arange(rows, dtype=np.uint64)
+    places: Int64 = np.argsort(mixed(mixed(first) + numbers), kind="stable").astype(np.int64)
     return places
 
 
