@@ -146,7 +146,9 @@ def paired(
     sums = draw_sums(np.hstack([first_NM, second_NM]), resampling)
     drawn_R = formula(sums[:, columns:]) - formula(sums[:, :columns])
     observed = _difference(first_NM, second_NM, formula)
-    if test == "randomization":
+    if np.array_equal(first_NM, second_NM):
+        p_value = 1.0  # sacrebleu's two rules count no draw at all here, and say 1 / (R + 1)
+    elif test == "randomization":
         p_value = _randomization(first_NM, second_NM, formula, observed, resampling)
     elif test == "sacrebleu-bootstrap":
         absolute_R = np.abs(drawn_R)

@@ -65,10 +65,10 @@ def check_references(model: Any, request: dict[str, Any]) -> None:
 
 def score(request: dict[str, Any]) -> dict[str, Any]:
     """Loads the model and scores each list of rows of the request by itself."""
-    import torch
+    checkpoint = checkpoint_of(request["model"])
+    import torch  # seconds; a model that is not there should be told at once
     from comet import load_from_checkpoint
 
-    checkpoint = checkpoint_of(request["model"])
     # unbabel-comet unpickles what it loads, and has no other format: the model must be trusted.
     model = load_from_checkpoint(str(checkpoint), local_files_only=True)
     model.eval()
