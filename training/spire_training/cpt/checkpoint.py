@@ -1,0 +1,140 @@
+"""The state of a run on disk: whole or not there, and the same for any division over processes.
+
+    OUT/checkpoints/step-00000050/   megatron-core's distributed checkpoint
+    OUT/checkpoints/latest.json      written last: the step to go on from, and what the run is
+
+A checkpoint counts once `latest.json` names it. Megatron-core keeps a part of it (`common.pt`) in
+torch's pickle format and reads it back with torch's restricted loader; what is read is this run's
+own output and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from megatron.core import dist_checkpointing
+from megatron.core.optimizer import MegatronOptimizer
+from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
+from pydantic import JsonValue
+
+from spire_dsu.errors import SpireError
+from spire_dsu.files import write_atomically
+from spire_training.cpt.model import Built
+from spire_training.cpt.parallel import is_first
+
+_NAME = re.compile(r"step-(\d{8})")
+# Gathers each optimizer state whole before it is cut for saving, so that another division over
+# processes can read it.
+_METADATA = {"distrib_optim_sharding_type": "fully_reshardable"}
+
+
+class CheckpointError(SpireError):
+    """A checkpoint that is damaged, or belongs to another run."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that changes from update to update."""
+
+    built: Built
+    optimizer: MegatronOptimizer
+    scheduler: OptimizerParamScheduler
+
+
+def save(folder: Path, step: int, held: State, facts: dict[str, JsonValue], keep: int) -> None:
+    """Writes the state after `step` updates; all processes call it together.
+
+    Args:
+        folder: OUT/checkpoints.
+        step: updates done.
+        held: the state.
+        facts: what decides the run's result (`run_facts`).
+        keep: how many checkpoints stay, this one included.
+    """
+    path = folder / f"step-{step:08d}"
+    if is_first():
+        shutil.rmtree(path, ignore_errors=True)  # what a killed run left half written
+        path.mkdir(parents=True)
+    torch.distributed.barrier()
+    content = _sharded(held, is_loading=False)
+    content["step"] = step
+    content["scheduler"] = held.scheduler.state_dict()
+    content["random"] = torch.get_rng_state()
+    dist_checkpointing.save(content, str(path), content_metadata=_METADATA)
+    torch.distributed.barrier()
+    if is_first():
+        latest = {"step": step, "facts": facts}
+        write_atomically(folder / "latest.json", json.dumps(latest, indent=2).encode())
+        for old in sorted(_steps(folder))[:-keep]:
+            shutil.rmtree(folder / f"step-{old:08d}")
+    torch.distributed.barrier()
+
+
+def latest_step(folder: Path, facts: dict[str, JsonValue]) -> int:
+    """The step that a run can go on from; 0 where there is none.
+
+    Raises:
+        CheckpointError: the checkpoints are of a run with other facts; each is named.
+    """
+    try:
+        latest = json.loads((folder / "latest.json").read_text())
+    except FileNotFoundError:
+        return 0
+    except ValueError as error:
+        raise CheckpointError(f"{folder / 'latest.json'} is damaged: {error}") from error
+    before, now = _flat(latest["facts"]), _flat(facts)
+    differing = [
+        f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    ]
+    if differing:
+        raise CheckpointError(
+            f"{folder.parent} holds a run with other settings: {'; '.join(differing)}. Use another "
+            "folder, or the same settings."
+        )
+    return int(latest["step"])
+
+
+def load(folder: Path, step: int, held: State) -> None:
+    """Brings the state back to where it was after `step` updates.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+    """
+    path = folder / f"step-{step:08d}"
+    content = _sharded(held, is_loading=True)
+    try:
+        content = dist_checkpointing.load(content, str(path))
+    except Exception as error:  # whatever a damaged file makes torch raise
+        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    held.built.model.load_state_dict(content["model"])
+    held.optimizer.load_state_dict(content["optimizer"])
+    held.scheduler.load_state_dict(content["scheduler"])
+    torch.set_rng_state(content["random"])
+
+
+def _sharded(held: State, *, is_loading: bool) -> dict[str, Any]:
+    model = held.built.model.sharded_state_dict(metadata=_METADATA)
+    optimizer = held.optimizer.sharded_state_dict(model, is_loading=is_loading, metadata=_METADATA)
+    return {"model": model, "optimizer": optimizer}
+
+
+def _steps(folder: Path) -> list[int]:
+    found = (_NAME.fullmatch(path.name) for path in folder.iterdir())
+    return [int(match[1]) for match in found if match]
+
+
+def _flat(facts: JsonValue, prefix: str = "") -> dict[str, JsonValue]:
+    if not isinstance(facts, dict):
+        return {prefix: facts}
+    flat: dict[str, JsonValue] = {}
+    for key, value in facts.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else key)
+    return flat
