@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from torch import distributed
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from spire_dsu.config import write_resolved
 from spire_dsu.errors import ConfigError
 from spire_dsu.llm.rendering import TURN_END, TURN_START
 from spire_dsu.llm.vocabulary import VocabularyError
+from spire_dsu.locking import lock_folder, remove_folder
+from spire_dsu.storage import DISK
 from spire_training.data.packed import KINDS as KIND_NAMES
 from spire_training.data.packed import PackedRows
 from spire_training.it import checkpoints
@@ -46,13 +50,33 @@ def train_it(config: ITConfig) -> Path:
     out = Path(config.out)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     first = int(os.environ.get("RANK", "0")) == 0
+    _check_machine(config, processes)
     rows, held, tokenizer = _inputs(config, verify=first)
     accumulation = _accumulation(config, processes)
+    lock = lock_folder(out / "lock" / "it", DISK) if first else None
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if first:
         checkpoints.claim(out, _identity(config, rows))
         write_resolved(config, out / "config.json")
-    if (out / HF).is_dir():
-        return out / HF
+    if not (out / HF).is_dir():
+        _train(config, processes, accumulation, rows, held, tokenizer)
+    if lock is not None:
+        remove_folder(out / "lock" / "it", lock, DISK)
+        os.close(lock)
+    return out / HF
+
+
+def _train(
+    config: ITConfig,
+    processes: int,
+    accumulation: int,
+    rows: PackedRows,
+    held: PackedRows,
+    tokenizer: Any,
+) -> None:
+    """From the last checkpoint, or the beginning, to the model."""
+    out, first = Path(config.out), int(os.environ.get("RANK", "0")) == 0
     resume = checkpoints.last(out)
     _check_resume(config, resume, processes)
     schedule = Schedule(
@@ -71,7 +95,7 @@ def train_it(config: ITConfig) -> Path:
         rows=rows,
         held=held,
         schedule=schedule,
-        num_tokens=len(tokenizer),
+        num_tokens=_num_tokens(tokenizer),
         length=rows.sequence_length,
         callbacks=[watch],
     )
@@ -79,7 +103,22 @@ def train_it(config: ITConfig) -> Path:
     trainer.train(resume_from_checkpoint=str(resume.folder) if resume else None)
     watch.close()
     write_model(trainer, tokenizer, out / HF, config.save_dtype)
-    return out / HF
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def _check_machine(config: ITConfig, processes: int) -> None:
+    if config.parallel == "ddp":
+        return
+    if config.device == "cpu" or not torch.accelerator.is_available():
+        raise ConfigError(
+            f"parallel = {config.parallel!r} needs GPUs: accelerate shards no model on CPUs; "
+            "there, take 'ddp'"
+        )
+    if processes == 1:
+        raise ConfigError(
+            f"parallel = {config.parallel!r} needs several processes: start it under torchrun"
+        )
 
 
 def _inputs(config: ITConfig, *, verify: bool) -> tuple[PackedRows, PackedRows, Any]:
@@ -102,12 +141,23 @@ def _inputs(config: ITConfig, *, verify: bool) -> tuple[PackedRows, PackedRows, 
     if not {TURN_START, TURN_END} <= known.keys():
         raise VocabularyError(f"{config.model}: no ChatML tokens {TURN_START} and {TURN_END}")
     packed = int(rows.manifest["vocabulary"]["num_tokens"])
-    if packed != len(tokenizer):
+    tokens = _num_tokens(tokenizer)
+    if packed != tokens:
         raise VocabularyError(
             f"{config.data} was packed with {packed} tokens, and the tokenizer of {config.model} "
-            f"has {len(tokenizer)}"
+            f"has {tokens}"
+        )
+    table = AutoConfig.from_pretrained(config.model).vocab_size
+    if table < tokens:
+        raise VocabularyError(
+            f"{config.model}: {tokens} tokens, but {table} rows in the model's tables"
         )
     return rows, held, tokenizer
+
+
+def _num_tokens(tokenizer: Any) -> int:
+    """Rows of the model's tables from here on are padding."""
+    return int(max(tokenizer.get_vocab().values())) + 1
 
 
 def _accumulation(config: ITConfig, processes: int) -> int:

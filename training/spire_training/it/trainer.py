@@ -187,6 +187,7 @@ def arguments_of(config: ITConfig, *, steps: int, accumulation: int) -> Training
         activation_checkpointing=config.activation_checkpointing and not sharded,
         fsdp=sharded or None,
         fsdp_config=fsdp if sharded else None,
+        ddp_find_unused_parameters=False,
         deepspeed=config.deepspeed or None,
         save_strategy="steps",
         save_steps=config.save_steps,
