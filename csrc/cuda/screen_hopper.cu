@@ -46,6 +46,7 @@ struct Shared {
   Bests::Lists candidates;
   ptx::Barrier full[kStages], empty[kStages];
 };
+static_assert(sizeof(Shared) <= 227 * 1024, "a block can have no more");
 
 /// The stage in use and the parity of its phase.
 struct Turn {

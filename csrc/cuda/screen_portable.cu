@@ -24,6 +24,7 @@ struct Shared {
   unsigned char centroids[kStages][kPortableTile * kRowBytes];
   Bests::Lists candidates;
 };
+static_assert(sizeof(Shared) <= 99 * 1024, "a block can have no more on 8.6 and 8.9");
 
 /// Queues the copies of 32 dimensions of a tile of rows and a tile of centroids; zeros past the
 /// ends.
