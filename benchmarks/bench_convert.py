@@ -1,21 +1,20 @@
 """A whole conversion on this machine, FLAC files in and shards out, beside the model alone and
 beside the script that one would write.
 
-    python benchmarks/bench_convert.py [--utterances 24] [--repeats 3] [--rows 1000 1000000]
+    python benchmarks/bench_convert.py speed [--utterances 12] [--repeats 2]
+    python benchmarks/bench_convert.py rows [--rows 1000 1000000] [--resume 10000000]
 
-HuBERT-large's shape up to layer 22 with random weights, float32, 5,000 centroids, and one thread
-for every competitor:
+speed: for `mini`, and for HuBERT-large's shape up to layer 22 with random weights and 5,000
+centroids; float32, one thread for every competitor, each in a new process, in turns
+(convert_peers.py). Every clock starts once the model is loaded; what that takes is a figure of its
+own. Of `convert` it runs to the summary, with decoding, the journal and every fsync. Figures leave
+out the first quarter of the files of every competitor, in which decoders start and libraries choose
+their kernels, unless they say "from_the_first_file". All shards must hold the units of the model
+alone.
 
-- "model only": the encoder and the codebook on samples that are in memory already.
-- "plain script": transformers' HubertModel cut to 22 layers, a DataLoader whose process reads with
-  soundfile, scikit-learn's KMeans, a JSON line per file.
-
-All have their model loaded before the clock starts. Of `convert` the clock runs from there to the
-summary, with decoding, the journal and every fsync; its units are compared with those of the model
-alone. What starting costs is a figure of its own.
-
-Memory: the peak of the process that hands out shards and of a worker whose encoder is replaced by
-one that counts, for manifests of so many rows (convert_memory.py).
+rows: what grows with the number of rows, with an encoder that only counts frames: peaks of the
+process that hands out shards and of a worker (convert_memory.py), and how long a stopped conversion
+takes to go on (convert_resume.py).
 """
 
 from __future__ import annotations
@@ -27,149 +26,219 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sklearn.cluster
 import soundfile
-import threadpoolctl
 import torch
-from bench_encode import EPS, LAYER, Transformers, build, merge, some_centroids, speech
+from bench_encode import EPS, LAYER, build, some_centroids, speech
 from harness import Benchmark, Times
-from torch.utils.data import DataLoader, Dataset
 
-from spire_dsu.convert import Summary, convert
+from spire_dsu.convert import convert
+from spire_dsu.convert.job import Check, Done, Event, Target
+from spire_dsu.convert.local import LocalEngine
 from spire_dsu.discretizer import Discretizer
 from spire_dsu.features import Encoder
 from spire_dsu.shards import open_shards
-from spire_dsu.types import Float32, Units
 
-MEMORY = Path(__file__).with_name("convert_memory.py")
-
-
-class Files(Dataset[Any]):
-    """Recordings as the plain script reads them."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[str, Float32]:
-        return self.paths[index].stem, soundfile.read(self.paths[index], dtype="float32")[0]
+HERE = Path(__file__).parent
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+QUARTERS = 4
 
 
-def first(batch: list[Any]) -> Any:
-    """A batch of one, as it is."""
-    return batch[0]
+@dataclass
+class Run:
+    """How one competitor fared: seconds, from the loaded model on, at which each file was done.
+
+    For `convert`, only the last file of each shard has a time of its own.
+    """
+
+    ends: list[float]
+    frames: list[int] = field(default_factory=list)
+    start: float = 0.0
+
+    @property
+    def whole(self) -> float:
+        return self.ends[-1]
+
+    @property
+    def steady(self) -> float:
+        """Without the first quarter."""
+        return self.ends[-1] - self.ends[len(self.ends) // QUARTERS - 1]
 
 
-def plain_script(
-    paths: list[Path], model: Transformers, means: sklearn.cluster.KMeans, out: Path
-) -> None:
-    """Features of one file at a time, scikit-learn's labels, runs merged, a line of JSON."""
-    loader = DataLoader(Files(paths), batch_size=1, num_workers=1, collate_fn=first)
-    with out.open("w") as file:
-        for name, wave in loader:
-            units = merge(means.predict(model.features([wave])[0].numpy()))
-            row = {"id": name, "units": units.ids.tolist(), "durations": units.durations.tolist()}
-            file.write(json.dumps(row) + "\n")
+class Watched(LocalEngine):
+    """Notes when each shard was done, by whom, and with how many samples."""
+
+    def run(self, target: Target, shards: Sequence[int], check: Check) -> Iterator[Event]:
+        begun = time.perf_counter()
+        self.done: list[tuple[float, int, int]] = []
+        for event in super().run(target, shards, check):
+            if isinstance(event, Done):
+                at = time.perf_counter() - begun
+                self.done.append((at, event.worker, event.info.samples))
+            yield event
 
 
-def whole(recordings: Path, out: Path, model: Path, workers: int) -> Summary:
-    """Ours, from files to shards; a few rows a shard, so that there are some."""
-    return convert(
-        recordings, out, model=model, device="cpu", precision="exact", workers=workers,
-        rows_per_shard=8,
+def ours(
+    paths: list[Path], model: Path, out: Path, shards: int, workers: int = 1
+) -> tuple[Watched, float]:
+    """Converts; returns the engine with its times, and seconds from the loaded model to the end."""
+    manifest = out.with_suffix(".jsonl")
+    lines = [{"id": str(n), "audio_filepath": str(path)} for n, path in enumerate(paths)]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    engines: list[Watched] = []
+
+    def launch(spec: Any) -> Watched:
+        engines.append(Watched(spec, workers))
+        return engines[0]
+
+    summary = convert(
+        manifest, out, model=model, device="cpu", precision="exact", engine=launch,
+        rows_per_shard=len(paths) // shards,
     )  # fmt: skip
+    return engines[0], summary.seconds
+
+
+def end_to_end(paths: list[Path], model: Path, out: Path) -> Run:
+    """One worker, from files to shards."""
+    begun = time.perf_counter()
+    engine, seconds = ours(paths, model, out, QUARTERS)
+    start = time.perf_counter() - begun - seconds
+    frames = [unit for row in open_shards(out) for unit in np.repeat(row.units, row.durations)]
+    ends = [at for at, _, _ in engine.done[:-1]]
+    return Run([*ends, seconds], list(map(int, frames)), start)
+
+
+def started(kind: str, paths: list[Path], model: Path) -> subprocess.Popen[str]:
+    """A peer, at work."""
+    command = [sys.executable, HERE / "convert_peers.py", kind, model, *paths]
+    env = {**os.environ, **ONE_THREAD}
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+
+
+def ended(process: subprocess.Popen[str]) -> Run:
+    """How it fared."""
+    text, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"a peer ended with status {process.returncode}")
+    return Run(**json.loads(text.splitlines()[-1]))
+
+
+def compare(bench: Benchmark, paths: list[Path], model: Path, name: str, repeats: int) -> None:
+    """End to end, model only, and the plain script, in turns."""
+    seconds = sum(soundfile.info(path).duration for path in paths)
+    runs: dict[str, list[Run]] = {"convert": [], "model only": [], "plain script": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(repeats):
+            runs["convert"].append(end_to_end(paths, model, Path(folder) / str(turn)))
+            runs["model only"].append(ended(started("alone", paths, model)))
+            runs["plain script"].append(ended(started("plain", paths, model)))
+    whole = {who: Times(tuple(run.whole for run in each)) for who, each in runs.items()}
+    steady = {who: Times(tuple(run.steady for run in each)) for who, each in runs.items()}
+    bench.repeats[f"{name}, {seconds:.0f} s, from the loaded model on"] = {
+        who: each.seconds for who, each in whole.items()
+    }
+    bench.repeats[f"{name}, steady"] = {who: each.seconds for who, each in steady.items()}
+    ours_, alone, plain = (runs[who][0].frames for who in runs)
+    if ours_ != alone:
+        raise SystemExit(f"{name}: other units than those of the model alone")
+    ending = "" if name == "large" else f"_{name}"
+    for kind, times in (("", steady), ("_from_the_first_file", whole)):
+        mine = times["convert"]
+        ratio = 1 / times["model only"].speedup_over(mine)
+        bench.figure(f"end_to_end_over_model_only{kind}{ending}", ratio)
+        bench.figure(f"vs_plain_script{kind}{ending}", mine.speedup_over(times["plain script"]))
+    bench.figure(f"x_real_time_one_core{ending}", seconds / whole["convert"].median)
+    starts = Times(tuple(run.start for run in runs["convert"]))
+    bench.figure(f"start_seconds{ending}", starts.median)
+    bench.figure(f"frames_equal_to_plain_script{ending}", np.mean(np.equal(plain, alone)))
+
+
+def all_cores(bench: Benchmark, paths: list[Path], model: Path, workers: int) -> None:
+    """As many workers as cores, whose decoders take time from them, beside as many models alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine, _ = ours(paths * workers, model, Path(folder) / "out", 6 * workers, workers)
+    mine = [[at for at, who, _ in engine.done if who == worker] for worker in range(workers)]
+    begin, end = max(each[0] for each in mine), min(each[-1] for each in mine)
+    samples = sum(count for at, _, count in engine.done if begin < at <= end)
+    rate = samples / 16_000 / (end - begin)
+    peers = [ended(each) for each in [started("alone", paths, model) for _ in range(workers)]]
+    quarter = sum(soundfile.info(path).duration for path in paths[len(paths) // QUARTERS :])
+    bench.figure("workers", workers)
+    bench.figure("x_real_time_all_cores_mini", rate)
+    alone = sum(quarter / peer.steady for peer in peers)
+    bench.figure("all_cores_over_models_only_mini", rate / alone)
 
 
 def speed(bench: Benchmark, args: argparse.Namespace, folder: Path) -> None:
-    """End to end, model only, and the plain script, in turns."""
-    waves = speech(args.utterances, seed=0)
-    seconds = sum(wave.size for wave in waves) / 16_000
-    recordings = folder / "audio"
-    recordings.mkdir()
+    """Both shapes."""
+    waves = speech(8 * args.utterances, seed=0)
     for index, wave in enumerate(waves):
-        soundfile.write(recordings / f"{index:04}.flac", wave, 16_000)
-    paths = sorted(recordings.iterdir())
-    waves = [soundfile.read(path, dtype="float32")[0] for path in paths]
-    (folder / "large").mkdir()
-    peer = build(folder / "large")
-    encoder = Encoder.from_pretrained(folder / "large", layer=LAYER, normalize_eps=EPS)
-    centroids = some_centroids(encoder, args.centroids)
-    del encoder
-    model = Discretizer.from_parts(folder / "large", centroids, layer=LAYER, normalize_eps=EPS)
-    saved = model.save_pretrained(folder / "model")
-    script = Transformers(peer, centroids, torch.float32)
-    means = sklearn.cluster.KMeans(len(centroids), n_init=1, max_iter=1)
-    means.cluster_centers_, means._n_threads = centroids, 1
-
-    times: dict[str, list[float]] = {"convert": [], "model only": [], "plain script": []}
-    starts: list[float] = []
-    alone: list[Units] = []
-    for turn in range(args.repeats):
-        begun = time.perf_counter()
-        summary = whole(recordings, folder / f"out-{turn}", saved, workers=1)
-        starts.append(time.perf_counter() - begun - summary.seconds)
-        times["convert"].append(summary.seconds)
-        begun = time.perf_counter()
-        alone = list(model.encode_stream(waves))
-        times["model only"].append(time.perf_counter() - begun)
-        begun = time.perf_counter()
-        plain_script(paths, script, means, folder / "plain.jsonl")
-        times["plain script"].append(time.perf_counter() - begun)
-    check(bench, folder, alone)
-    bench.repeats["one thread"] = {name: tuple(each) for name, each in times.items()}
-    ours, bare, plain = (Times(tuple(each)) for each in times.values())
-    bench.figure("seconds_of_audio", seconds)
-    bench.figure("end_to_end_over_model_only", 1 / bare.speedup_over(ours))
-    bench.figure("vs_plain_script", ours.speedup_over(plain))
-    bench.figure("x_real_time_one_core", seconds / ours.median)
-    bench.figure("start_seconds", Times(tuple(starts)).median)
-    many = whole(recordings, folder / "many", saved, workers=args.workers)
-    bench.figure("workers", args.workers)
-    bench.figure("x_real_time_all_workers", many.hours_per_hour)
+        soundfile.write(folder / f"{index:04}.flac", wave, 16_000)
+    paths = sorted(folder.glob("*.flac"))
+    mini = Discretizer.from_pretrained("mini", device="cpu").save_pretrained(folder / "mini")
+    compare(bench, paths, mini, "mini", args.repeats + 1)
+    all_cores(bench, paths, mini, args.workers)
+    (folder / "encoder").mkdir()
+    build(folder / "encoder")
+    fast = Encoder.from_pretrained(folder / "encoder", layer=LAYER, precision="fast", device="cpu")
+    centroids = some_centroids(fast, args.centroids)
+    del fast
+    model = Discretizer.from_parts(folder / "encoder", centroids, layer=LAYER, normalize_eps=EPS)
+    large = model.save_pretrained(folder / "large")
+    del model
+    compare(bench, paths[: args.utterances], large, "large", args.repeats)
 
 
-def check(bench: Benchmark, folder: Path, alone: list[Units]) -> None:
-    """The shards must hold the units of the model alone; tells how far the script agrees."""
-    rows = list(open_shards(folder / "out-0"))
-    for row, units in zip(rows, alone, strict=True):
-        if not np.array_equal(row.units, units.ids):
-            raise SystemExit(f"{row.id}: other units than those of the model alone")
-    lines = [json.loads(line) for line in (folder / "plain.jsonl").read_text().splitlines()]
-    script = [np.repeat(line["units"], line["durations"]) for line in lines]
-    same = [np.mean(a == b.to_frames()) for a, b in zip(script, alone, strict=True)]
-    bench.figure("frames_equal_to_plain_script", float(np.mean(same)))
+def rows(bench: Benchmark, args: argparse.Namespace) -> None:
+    """Memory and the time to go on, for manifests of growing length."""
+    peaks: dict[str, list[float]] = {"driver": [], "worker": []}
+    for count in args.rows:
+        found = asked("convert_memory.py", count)
+        for who, sizes in peaks.items():
+            sizes.append(found[who] / 1e6)
+            bench.figure(f"{who}_mb_{count}_rows_counting_encoder", found[who] / 1e6)
+        bench.figure(f"rows_per_second_{count}_rows_counting_encoder", count / found["seconds"])
+    if len(args.rows) > 1:
+        for who, sizes in peaks.items():
+            bench.figure(f"memory_growth_mb_{who}_counting_encoder", sizes[-1] - sizes[0])
+        bench.figure("memory_growth_counting_encoder", max(s[-1] / s[0] for s in peaks.values()))
+    for count in args.resume:
+        found = asked("convert_resume.py", count)
+        bench.figure(f"resume_seconds_{count}_rows", found["resume"])
+        bench.figure(f"manifest_rows_per_second_{count}_rows", count / found["read"])
+        bench.figure(f"manifest_mb_{count}_rows", found["reading"] / 1e6)
+        bench.figure(f"resume_mb_{count}_rows", found["driver"] / 1e6)
 
 
-def flatness(bench: Benchmark, sizes: list[int]) -> None:
-    """The peaks for manifests of growing length."""
-    for rows in sizes:
-        command = [sys.executable, str(MEMORY), str(rows)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
-        for who in ("driver", "worker"):
-            bench.figure(f"{who}_mb_{rows}_rows_counting_encoder", found[who] / 1e6)
-        bench.figure(f"rows_per_second_{rows}_rows_counting_encoder", rows / found["seconds"])
+def asked(script: str, count: int) -> dict[str, float]:
+    """What a script of this folder prints."""
+    command = [sys.executable, HERE / script, str(count)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--utterances", type=int, default=24)
+    parser.add_argument("what", choices=("speed", "rows"))
+    parser.add_argument("--utterances", type=int, default=12)
     parser.add_argument("--centroids", type=int, default=5000)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--rows", type=int, nargs="*", default=[1000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--rows", type=int, nargs="*", default=[1000, 1_000_000])
+    parser.add_argument("--resume", type=int, nargs="*", default=[10_000_000])
     args = parser.parse_args()
-    bench = Benchmark("convert", settings=vars(args))
     torch.set_num_threads(1)
-    with threadpoolctl.threadpool_limits(1), tempfile.TemporaryDirectory() as folder:
-        speed(bench, args, Path(folder))
-    flatness(bench, args.rows)
+    bench = Benchmark(f"convert_{args.what}", settings=vars(args))
+    if args.what == "rows":
+        rows(bench, args)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            speed(bench, args, Path(folder))
     bench.save()
 
 

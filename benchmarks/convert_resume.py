@@ -27,7 +27,7 @@ from spire_dsu.convert.engine import Engine
 from spire_dsu.convert.job import Check, Done, Event, Progress, Spec, Tally, Target
 from spire_dsu.convert.local import LocalEngine, spawn
 from spire_dsu.errors import Reason
-from spire_dsu.manifest import Manifest
+from spire_dsu.manifest import Manifest, open_manifest
 from spire_dsu.shards import write_shard
 from spire_dsu.types import UnitRow
 
@@ -87,20 +87,22 @@ def resume(rows: int) -> None:
         with (folder / "list.jsonl").open("w") as file:
             for row in range(rows):
                 file.write(f'{{"id": "{row}", "audio_filepath": "a.wav", "text": "text {row}"}}\n')
-        wanted = {"manifest": folder / "list.jsonl", "out": folder / "out"}
         started = time.perf_counter()
+        open_manifest(folder / "list.jsonl", work=folder / "rows")
+        read, reading = time.perf_counter() - started, peak_of("self")
+        wanted = {"manifest": folder / "list.jsonl", "out": folder / "out"}
         with contextlib.suppress(Interrupted):
             convert(**wanted, engine=engine_of(Pretending))
-        prepared, peak = time.perf_counter() - started, peak_of("self")
         started = time.perf_counter()
         summary = convert(**wanted, engine=engine_of(Timed))
         assert summary.finished
         assert summary.rows == rows
         found = {
             "resume": Timed.first - started,
-            "prepare": prepared,
-            "driver": peak,
-            "new_rows": summary.new_rows,
+            "read": read,
+            "reading": reading,
+            "driver": peak_of("self"),
+            "new_rows": summary.new.rows,
         }
         print(json.dumps(found))
 

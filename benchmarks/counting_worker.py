@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from spire_dsu.convert.process import serve
+from spire_dsu.convert.service import serve
 from spire_dsu.convert.worker import Model
 from spire_dsu.types import Float32, Units, num_frames
 

@@ -25,7 +25,7 @@ from unit_rows import tree
 from spire_dsu.convert import main
 from spire_dsu.convert.job import Spec, Target
 from spire_dsu.convert.local import Link, LocalEngine
-from spire_dsu.convert.process import serve
+from spire_dsu.convert.service import serve
 from spire_dsu.convert.worker import Model, ShardWorker, load_model
 from spire_dsu.types import Units
 from spire_dsu.verify import verify

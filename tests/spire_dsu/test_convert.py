@@ -53,7 +53,7 @@ def whole(
     out = tmp_path_factory.mktemp("whole") / "out"
     summary = run(recordings, out, model, loaded=loaded)
     assert summary.finished
-    assert (summary.rows, summary.new_rows, summary.shards) == (22, 22, 6)
+    assert (summary.rows, summary.new.rows, summary.shards) == (22, 22, 6)
     return out
 
 
@@ -118,7 +118,7 @@ def test_a_second_run_finds_everything_done(
 ) -> None:
     before = tree(whole)
     summary = run(recordings, whole, model, loaded=loaded, workers=3)
-    assert (summary.finished, summary.rows, summary.new_rows) == (True, 22, 0)
+    assert (summary.finished, summary.rows, summary.new.rows) == (True, 22, 0)
     assert tree(whole) == before
 
 
@@ -183,8 +183,8 @@ def test_every_row_comes_out_once_whatever_it_is(
     for row in rows:
         assert (row.num_frames > 0) == (row.status is Reason.OK)
         assert row.num_frames == row.durations.sum()
-    assert set(summary.examples) == {status for status in expected.values() if status != "ok"}
-    for message in summary.examples.values():
+    assert set(summary.new.examples) == {status for status in expected.values() if status != "ok"}
+    for message in summary.new.examples.values():
         assert any(extension in message for extension in (".wav", ".flac", ".mp3")), message
 
 

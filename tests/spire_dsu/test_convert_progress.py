@@ -19,7 +19,7 @@ HOUR = 16_000 * 3600
 
 def tally(rows: int, hours: float = 0.0, **bad: int) -> Tally:
     counts = {"ok": rows - sum(bad.values()), **bad}
-    return Tally(rows=rows, samples=round(hours * HOUR), counts=counts)
+    return Tally(samples=round(hours * HOUR), counts=counts)
 
 
 def done(worker: int, index: int, made: Tally) -> Done:
@@ -82,10 +82,11 @@ def test_without_a_console_nothing_is_shown_and_all_is_counted(
 
 
 def test_the_summary_names_rates_and_reasons() -> None:
+    examples = {"missing": "[x].wav: not there"}
+    new = Tally(samples=HOUR, counts={"ok": 3, "missing": 1}, examples=examples)
     summary = Summary(
         folder=Path("out"), finished=True, shards=2, rows=8, counts={"ok": 6, "missing": 2},
-        samples=2 * HOUR, frames=1, units=7200 * 30, bytes=3_000_000, new_rows=4,
-        new_samples=HOUR, seconds=1800.0, examples={"missing": "[x].wav: not there"},
+        samples=2 * HOUR, frames=1, units=7200 * 30, bytes=3_000_000, new=new, seconds=1800.0,
     )  # fmt: skip
     assert (summary.hours, summary.hours_per_hour, summary.bad_share) == (2.0, 2.0, 0.25)
     stream = io.StringIO()

@@ -9,7 +9,7 @@ workers, either engine, and any interruptions.
 
     run.py         `convert`, from a manifest to a summary
     engine.py      hands out shards       local.py, cluster.py   by processes, by Ray's actors
-    service.py     requests and answers   process.py             the process of a local worker
+    service.py     requests and answers, and the process of a local worker
     worker.py      rows of a shard -> a Parquet file
     feed.py        decoding, ahead        recordings.py          one recording, whole or in pieces
     packs.py       the encoder, within what memory there is

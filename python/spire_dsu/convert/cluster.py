@@ -6,8 +6,9 @@ import queue
 import threading
 from typing import Any
 
-from spire_dsu.convert.engine import PATIENCE_SECONDS, Engine
+from spire_dsu.convert.engine import PATIENCE_SECONDS, Answers, Engine
 from spire_dsu.convert.job import Facts, Spec
+from spire_dsu.convert.local import ONE_THREAD
 from spire_dsu.convert.service import Service
 from spire_dsu.errors import ConfigError
 
@@ -15,8 +16,6 @@ try:
     import ray
 except ImportError as error:
     raise ConfigError(f"engine 'ray' needs Ray: pip install 'spire-dsu[ray]' ({error})") from error
-
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 class Actor:
@@ -71,7 +70,7 @@ class RayEngine(Engine):
     def _launch(self, worker: int, spec: Spec) -> None:
         needs: dict[str, Any] = {"num_gpus": 1} if self._kind == "GPU" else {"num_cpus": 1}
         actor = ray.remote(Actor).options(
-            **needs, max_concurrency=2, runtime_env={"env_vars": _ONE_THREAD}
+            **needs, max_concurrency=2, runtime_env={"env_vars": ONE_THREAD}
         )
         self._actors[worker] = actor.remote(worker, spec.model_dump(mode="json"))
         self._poll(worker)
@@ -87,8 +86,8 @@ class RayEngine(Engine):
     def _send(self, worker: int, request: dict[str, Any]) -> None:
         self._actors[worker].handle.remote(request)
 
-    def _answers(self) -> list[tuple[int, dict[str, Any] | None]]:
-        found: list[tuple[int, dict[str, Any] | None]] = []
+    def _answers(self) -> Answers:
+        found: Answers = []
         ready, _ = ray.wait(list(self._polls), timeout=PATIENCE_SECONDS)
         for poll in ready:
             worker = self._polls.pop(poll)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from spire_dsu.config import validate
 from spire_dsu.convert.job import (
     Check,
     Died,
@@ -27,6 +28,9 @@ from spire_dsu.shards import ShardInfo
 PATIENCE_SECONDS = 0.5
 MOST_DEATHS = 12
 """Workers that may die on one shard, or in a row, before the job stops: no row is to blame then."""
+
+Answers = list[tuple[int, dict[str, Any] | None]]
+"""Workers with what each has answered; None from one that is gone."""
 
 
 class Engine(ABC):
@@ -59,8 +63,8 @@ class Engine(ABC):
         """Hands a request to a worker; one that is gone is noticed by its answers."""
 
     @abstractmethod
-    def _answers(self) -> list[tuple[int, dict[str, Any] | None]]:
-        """What workers have answered within PATIENCE_SECONDS; None from one that is gone."""
+    def _answers(self) -> Answers:
+        """What has come within PATIENCE_SECONDS."""
 
     @abstractmethod
     def _room(self, facts: Facts) -> int:
@@ -83,8 +87,7 @@ class Engine(ABC):
         self._start(0)
         while self._facts is None:
             check()
-            for _ in self._events():
-                pass
+            list(self._events())
         return self._facts
 
     def run(self, target: Target, shards: Sequence[int], check: Check) -> Iterator[Event]:
@@ -140,21 +143,20 @@ class Engine(ABC):
             if answer is None:
                 yield self._died(worker, self._close(worker))
             elif "failed" in answer:
-                text = crash_text(answer["failed"])
                 self._close(worker)
-                yield self._died(worker, text)
+                yield self._died(worker, crash_text(answer["failed"]))
             elif "ready" in answer:
-                self._accept(worker, Facts.model_validate(answer["ready"]))
+                self._accept(worker, validate(answer["ready"], Facts, "worker"))
             elif "done" in answer:
-                tally = Tally.model_validate(answer["tally"])
-                yield Done(worker, ShardInfo.model_validate(answer["done"]), tally)
+                info = validate(answer["done"], ShardInfo, "worker")
+                yield Done(worker, info, validate(answer["tally"], Tally, "worker"))
             else:
-                yield Progress(worker, Tally.model_validate(answer["progress"]))
+                yield Progress(worker, validate(answer["progress"], Tally, "worker"))
 
     def _accept(self, worker: int, facts: Facts) -> None:
         if self._facts is None:
             self._facts = facts
-        _check_same(self._facts, facts)
+        _check_same(self._facts.fingerprint, facts.fingerprint)
         self._ready.add(worker)
         if self._target is not None:
             self._begin(worker)
@@ -230,12 +232,8 @@ def crash_text(failed: dict[str, Any]) -> str:
     return f"failed: {failed['text']}"
 
 
-def _check_same(first: Facts, other: Facts) -> None:
+def _check_same(first: dict[str, Any], other: dict[str, Any]) -> None:
     """Refuses a worker on which the same audio may have other units."""
-    differing = [
-        f"{key}: {value!r} and {other.fingerprint.get(key)!r}"
-        for key, value in first.fingerprint.items()
-        if value != other.fingerprint.get(key)
-    ]
+    differing = [f"{k}: {v!r} and {other.get(k)!r}" for k, v in first.items() if v != other.get(k)]
     if differing:
         raise SpireError(f"two workers would not make the same units: {'; '.join(differing)}")

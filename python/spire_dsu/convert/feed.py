@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 from spire_dsu.convert.recordings import Decoded, RecordingDecoder, recordings
 from spire_dsu.errors import AudioError, ManifestError
@@ -55,12 +56,12 @@ class Budget:
             self._changed.notify_all()
 
 
+@dataclass(slots=True)
 class _Item:
     """Rows that are being decoded."""
 
-    def __init__(self, cost: int, rows: Future[list[Decoded]]) -> None:
-        self.cost = cost
-        self.rows = rows
+    cost: int
+    rows: Future[list[Decoded]]
 
 
 class Feed:

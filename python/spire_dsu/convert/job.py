@@ -37,7 +37,7 @@ class Spec(Config):
     model: str
     device: str
     precision: str
-    rows: str
+    rows: str = ""
     rows_per_shard: int = Field(ge=1)
     max_seconds: float = Field(default=MAX_SECONDS, gt=0)
     timeout_seconds: float = Field(default=60.0, gt=0)
@@ -79,16 +79,19 @@ class Tally(Config):
     """What became of rows so far.
 
     Attributes:
-        rows: how many.
         samples: at 16 kHz, of those with units.
         counts: rows by status.
         examples: the first message of each reason.
     """
 
-    rows: int = 0
     samples: int = 0
     counts: dict[str, int] = Field(default_factory=dict)
     examples: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return sum(self.counts.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,26 +12,14 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
-from spire_dsu.convert.engine import PATIENCE_SECONDS, Engine
+from spire_dsu.convert.engine import PATIENCE_SECONDS, Answers, Engine
 from spire_dsu.convert.job import Facts, Spec
 
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 _LAST_WORDS = 2000
 _WAIT_SECONDS = 5.0
-
-
-class Child(Protocol):
-    """A running process: what of `subprocess.Popen` is needed."""
-
-    pid: int
-    stdin: IO[bytes] | None
-
-    def kill(self) -> None:
-        """Ends it."""
-
-    def wait(self, timeout: float) -> int:
-        """How it ended."""
 
 
 @dataclass(slots=True)
@@ -44,7 +32,7 @@ class Link:
         errors: what it writes to standard error.
     """
 
-    child: Child
+    child: subprocess.Popen[bytes]
     answers: int
     errors: IO[bytes]
     _held: bytes = b""
@@ -86,7 +74,7 @@ class Link:
         return f"{how}: {words}" if words else how
 
 
-def spawn(program: Sequence[str] = ("-m", "spire_dsu.convert.process")) -> Link:
+def spawn(program: Sequence[str] = ("-m", "spire_dsu.convert.service")) -> Link:
     """Starts the process of a worker: a new interpreter with nothing of this one's state.
 
     Args:
@@ -94,7 +82,6 @@ def spawn(program: Sequence[str] = ("-m", "spire_dsu.convert.process")) -> Link:
     """
     answers, answers_of_child = os.pipe()
     errors = tempfile.TemporaryFile()  # noqa: SIM115  (the link closes it)
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     try:
         child = subprocess.Popen(  # noqa: S603  (our own module, nothing of the user's)
             [sys.executable, *program, str(answers_of_child)],
@@ -103,7 +90,7 @@ def spawn(program: Sequence[str] = ("-m", "spire_dsu.convert.process")) -> Link:
             stderr=errors,
             pass_fds=[answers_of_child],
             # A folder must not be able to replace our modules by its own.
-            env={**os.environ, **one_thread, "PYTHONSAFEPATH": "1"},
+            env={**os.environ, **ONE_THREAD, "PYTHONSAFEPATH": "1"},
         )
     except BaseException:
         os.close(answers)
@@ -145,12 +132,11 @@ class LocalEngine(Engine):
     def _send(self, worker: int, request: dict[str, Any]) -> None:
         self._links[worker].send(request)
 
-    def _answers(self) -> list[tuple[int, dict[str, Any] | None]]:
-        found: list[tuple[int, dict[str, Any] | None]] = []
+    def _answers(self) -> Answers:
+        found: Answers = []
         for key, _ in self._selector.select(PATIENCE_SECONDS):
-            worker: int = key.data
-            answers = self._links[worker].receive()
-            found += [(worker, None)] if answers is None else [(worker, each) for each in answers]
+            answers = self._links[key.data].receive()
+            found += [(key.data, each) for each in ([None] if answers is None else answers)]
         return found
 
     def _room(self, facts: Facts) -> int:

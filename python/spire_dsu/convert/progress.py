@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -35,25 +35,21 @@ class Summary:
         counts: those rows by status.
         samples: at 16 kHz, of the rows with units.
         frames, units, bytes: of those shards.
-        new_rows: rows that this run made itself; the others were there.
-        new_samples: at 16 kHz, of those with units.
+        new: the rows that this run made itself; the others were there.
         seconds: that this run took.
-        examples: for each reason that this run met, one of its messages.
     """
 
     folder: Path
     finished: bool
     shards: int
     rows: int
-    counts: dict[str, int]
+    counts: Mapping[str, int]
     samples: int
     frames: int
     units: int
     bytes: int
-    new_rows: int
-    new_samples: int
+    new: Tally
     seconds: float
-    examples: dict[str, str] = field(default_factory=dict)
 
     @property
     def hours(self) -> float:
@@ -63,7 +59,7 @@ class Summary:
     @property
     def hours_per_hour(self) -> float:
         """Hours of audio that this run converted in an hour."""
-        return self.new_samples / SAMPLING_RATE / max(self.seconds, 1e-9)
+        return self.new.samples / SAMPLING_RATE / max(self.seconds, 1e-9)
 
     @property
     def bad_share(self) -> float:
@@ -74,19 +70,20 @@ class Summary:
         """For people."""
         title = f"{self.folder}: " + ("finished" if self.finished else "other parts are missing")
         table = Table("", "", title=Text(title), title_justify="left", show_header=False)
-        seconds = max(self.samples / SAMPLING_RATE, 1e-9)
-        table.add_row(
-            "rows", f"{self.rows:,} in {self.shards:,} shards, {self.bytes / 1e6:,.1f} MB"
-        )
-        table.add_row("audio", f"{self.hours:,.2f} h")
-        table.add_row("units", f"{self.units:,} ({self.units / seconds:.1f} per second)")
-        made = f"{self.new_rows:,} rows in {clock(self.seconds)}"
-        table.add_row("this run", f"{made}, {self.hours_per_hour:,.0f} h of audio per hour")
+        rate = self.units / max(self.samples / SAMPLING_RATE, 1e-9)
+        made = f"{self.new.rows:,} rows in {clock(self.seconds)}"
+        lines = {
+            "rows": f"{self.rows:,} in {self.shards:,} shards, {self.bytes / 1e6:,.1f} MB",
+            "audio": f"{self.hours:,.2f} h",
+            "units": f"{self.units:,} ({rate:.1f} per second)",
+            "this run": f"{made}, {self.hours_per_hour:,.0f} h of audio per hour",
+        }
         for status, count in sorted(self.counts.items()):
             if status != Reason.OK:
-                example = self.examples.get(status, "")
-                text = f"{count:,}" + (f", as {example}" if example else "")
-                table.add_row(status, Text(text))  # a path may look like rich's markup
+                example = self.new.examples.get(status)
+                lines[status] = f"{count:,}" + (f", as {example}" if example else "")
+        for name, text in lines.items():
+            table.add_row(name, Text(text))  # a path may look like rich's markup
         return table
 
 
@@ -114,13 +111,9 @@ class Display:
     def __enter__(self) -> Display:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop()
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
 
     @property
     def seconds(self) -> float:
@@ -153,14 +146,6 @@ class Display:
     def show(self, event: Event) -> None:
         """Takes in what has happened."""
         now = time.monotonic()
-        if isinstance(event, Advance):
-            self._live[event.worker] = event.tally
-        elif isinstance(event, Done):
-            self._live.pop(event.worker, None)
-            self.tally = _add(self.tally, event.tally)
-        elif isinstance(event, Died):
-            self._live.pop(event.worker, None)
-            self.say(f"a worker {event.text}; its shard is made again")
         if isinstance(event, Waiting):
             if now - max(self._news, self._shown) > SILENCE_SECONDS:
                 self._shown = now
@@ -168,46 +153,39 @@ class Display:
                 self.say(f"no row for {now - self._news:.0f} s; waiting for shards {shards}")
         else:
             self._news = now
+            self._live.pop(event.worker, None)
+        if isinstance(event, Advance):
+            self._live[event.worker] = event.tally
+        elif isinstance(event, Done):
+            self.tally = _sum(self.tally, event.tally)
+        elif isinstance(event, Died):
+            self.say(f"a worker {event.text}; its shard is made again")
         if self._bar is not None:
-            current = self._current()
-            self._bar.update(
-                self._bar.task_ids[0], completed=current.rows, description=self._line()
-            )
+            current = _sum(self.tally, *self._live.values())
+            task = self._bar.task_ids[0]
+            self._bar.update(task, completed=current.rows, description=self._line(current))
         elif now - self._shown > LINE_SECONDS:
             self._shown = now
-            self.say(self._line())
+            self.say(self._line(_sum(self.tally, *self._live.values())))
 
-    def _stop(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-
-    def _current(self) -> Tally:
-        total = self.tally
-        for tally in self._live.values():
-            total = _add(total, tally)
-        return total
-
-    def _line(self) -> str:
-        tally = self._current()
-        seconds = max(self.seconds, 1e-9)
-        audio = tally.samples / SAMPLING_RATE
-        left = (self._left - tally.rows) * seconds / tally.rows if tally.rows else 0.0
-        bad = [f"{count:,} {name}" for name, count in sorted(tally.counts.items()) if name != "ok"]
+    def _line(self, tally: Tally) -> str:
+        seconds, audio = max(self.seconds, 1e-9), tally.samples / SAMPLING_RATE
         parts = [
             f"{tally.rows:,} of {self._left:,} rows",
             f"{audio / 3600:,.2f} h",
             f"{audio / seconds:,.0f} h/h",
-            f"{clock(left)} left" if tally.rows else "",
-            *bad,
         ]
-        return ", ".join(part for part in parts if part)
+        if tally.rows:
+            parts.append(f"{clock((self._left - tally.rows) * seconds / tally.rows)} left")
+        bad = {name: count for name, count in tally.counts.items() if name != Reason.OK}
+        return ", ".join(parts + [f"{count:,} {name}" for name, count in sorted(bad.items())])
 
 
-def _add(one: Tally, other: Tally) -> Tally:
-    return Tally(
-        rows=one.rows + other.rows,
-        samples=one.samples + other.samples,
-        counts=dict(Counter(one.counts) + Counter(other.counts)),
-        examples={**other.examples, **one.examples},
-    )
+def _sum(*tallies: Tally) -> Tally:
+    counts: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for tally in tallies:
+        counts.update(tally.counts)
+        examples = {**tally.examples, **examples}
+    samples = sum(tally.samples for tally in tallies)
+    return Tally(samples=samples, counts=dict(counts), examples=examples)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,10 +40,10 @@ class Decoded:
     reason: Reason = Reason.OK
     message: str = ""
 
-    @classmethod
-    def refused(cls, row: Utterance, reason: Reason, message: str, samples: int = 0) -> Decoded:
-        """A row without units."""
-        return cls(row, None, samples, reason, message)
+    def refused(self, reason: Reason, what: str) -> Decoded:
+        """The same row without units; its message names the recording."""
+        message = f"{self.utterance.source}: {what}"
+        return replace(self, samples=None, reason=reason, message=message)
 
 
 def recordings(rows: Iterator[Utterance]) -> Iterator[list[Utterance]]:
@@ -93,18 +94,16 @@ class RecordingDecoder:
     ) -> tuple[Decoded, Waveform | None]:
         """One row by itself, and the facts about the recording."""
         if row.problem is not None:
-            return Decoded.refused(row, *row.problem), None
+            return Decoded(row, None, 0, *row.problem), None
         try:
             if isinstance(source, AudioError):
                 raise source
-            wave = self._decode(
-                source, SAMPLING_RATE, row.offset, row.duration, _channel(row.channel)
-            )
+            wave = self._decode(source, SAMPLING_RATE, row.offset, row.duration, row.channel)
             _check_length(row, wave)
         except AudioError as error:
-            return Decoded.refused(row, error.reason, text_of(error)), None
+            return Decoded(row, None, 0, error.reason, text_of(error)), None
         except InputError as error:  # a channel or a time that no recording can have
-            return Decoded.refused(row, Reason.BAD_SEGMENT, str(error)), None
+            return Decoded(row, None, 0, Reason.BAD_SEGMENT, str(error)), None
         return _decoded(row, wave.samples), wave
 
     def _decode(
@@ -113,24 +112,25 @@ class RecordingDecoder:
         rate: int,
         offset: float,
         duration: float | None,
-        channel: int | str,
+        channel: int | None,
     ) -> Waveform:
-        for last_try in (False, True):
-            try:
-                return self.child.decode(
-                    source,
-                    sampling_rate=rate,
-                    offset=offset,
-                    duration=duration,
-                    max_seconds=self.max_seconds,
-                    channel=channel,
-                )
-            except AudioError:
-                # A child that is still there has refused the recording. One that is gone may have
-                # been killed by someone else; only what happens twice is the recording's.
-                if last_try or self.child.pid is not None:
-                    raise
-        raise AssertionError("unreachable")
+        decode = functools.partial(
+            self.child.decode,
+            source,
+            sampling_rate=rate,
+            offset=offset,
+            duration=duration,
+            max_seconds=self.max_seconds,
+            channel="mean" if channel is None else channel,
+        )
+        try:
+            return decode()
+        except AudioError:
+            # A child that is still there has refused the recording. One that is gone may have been
+            # killed by someone else; only what happens twice is the recording's.
+            if self.child.pid is not None:
+                raise
+        return decode()
 
     def _pieces(
         self, source: str | bytes, rows: Sequence[Utterance], facts: Waveform
@@ -158,20 +158,13 @@ class RecordingDecoder:
         self, source: str | bytes, channel: int | None, facts: Waveform, start: int, stop: int
     ) -> Float32 | None:
         """float32 [channels, n], samples [start, stop) at the recording's rate; None: not so."""
-        rate, channels = facts.source_rate, [channel]
-        if channel is None:
-            channels = list(range(facts.channels))
+        rate = facts.source_rate
+        channels = range(facts.channels) if channel is None else [channel]
         if stop <= start or len(channels) > _MOST_PLANES:
             return None
         try:
-            return np.stack(
-                [
-                    self._decode(
-                        source, rate, start / rate, (stop - start) / rate, _channel(one)
-                    ).samples
-                    for one in channels
-                ]
-            )
+            span = (start / rate, (stop - start) / rate)
+            return np.stack([self._decode(source, rate, *span, one).samples for one in channels])
         except (AudioError, InputError):
             return None  # also where only one row is at fault: each then gets its own reason
 
@@ -185,10 +178,11 @@ def _mixed(block: Float32, rate: int) -> Float32 | None:
 
 
 def _decoded(row: Utterance, samples: Float32) -> Decoded:
+    whole = Decoded(row, samples, int(samples.size))
     if samples.size < FRAME_SAMPLES:
-        text = f"{row.source}: {samples.size} samples at 16 kHz, a frame has {FRAME_SAMPLES}"
-        return Decoded.refused(row, Reason.TOO_SHORT, text, int(samples.size))
-    return Decoded(row, samples, int(samples.size))
+        text = f"{samples.size} samples at 16 kHz, a frame has {FRAME_SAMPLES}"
+        return whole.refused(Reason.TOO_SHORT, text)
+    return whole
 
 
 def _check_length(row: Utterance, wave: Waveform) -> None:
@@ -206,10 +200,6 @@ def _check_length(row: Utterance, wave: Waveform) -> None:
 def text_of(error: AudioError) -> str:
     """What it says, without its reason."""
     return str(error).removesuffix(f" [{error.reason}]")
-
-
-def _channel(channel: int | None) -> int | str:
-    return "mean" if channel is None else channel
 
 
 def _length(row: Utterance) -> float:

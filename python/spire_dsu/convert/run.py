@@ -9,8 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from spire_dsu.errors import ConfigError, SpireError
 from spire_dsu.journal import Journal, Plan
 from spire_dsu.locking import LockedError, lock_folder, remove_folder
 from spire_dsu.manifest import Manifest, open_manifest
-from spire_dsu.shards import MANIFEST, ShardInfo
+from spire_dsu.shards import MANIFEST, totals
 from spire_dsu.storage import DISK, explain
 
 ROWS = ".manifest"
@@ -86,7 +85,7 @@ def convert(
         OSError: the disk failed, or is full (ENOSPC). What is committed stays.
         WorkersDied: workers die again and again.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "model": _model_name(model),
         "device": device,
         "precision": precision,
@@ -95,7 +94,7 @@ def convert(
         "timeout_seconds": float(timeout_seconds),
         "decoders": decoders,
     }
-    spec = validate({**settings, "rows": ""}, Spec, "convert")
+    spec = validate(settings, Spec, "convert")
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}")
     launch = _launcher(engine, workers)
@@ -173,30 +172,10 @@ def _run(
                 if isinstance(event, Done):
                     journal.commit(event.info)
                 display.show(event)
-        committed = [info for k, info in sorted(journal.committed.items()) if k in mine]
+        shards = [info for k, info in journal.committed.items() if k in mine]
         finished = journal.finish() is not None
-    return _summary(folder, finished, committed, display)
-
-
-def _summary(folder: Path, finished: bool, infos: list[ShardInfo], display: Display) -> Summary:
-    counts: Counter[str] = Counter()
-    for info in infos:
-        counts.update(info.counts)
-    sums = {
-        name: sum(getattr(info, name) for info in infos)
-        for name in ("rows", "samples", "frames", "units", "bytes")
-    }
-    return Summary(
-        folder=folder,
-        finished=finished,
-        shards=len(infos),
-        counts=dict(sorted(counts.items())),
-        new_rows=display.tally.rows,
-        new_samples=display.tally.samples,
-        seconds=display.seconds,
-        examples=display.tally.examples,
-        **sums,
-    )
+    new, seconds = display.tally, display.seconds
+    return Summary(folder, finished, len(shards), **totals(shards), new=new, seconds=seconds)
 
 
 def _launcher(engine: str | Launcher, workers: int | None) -> Launcher:
@@ -230,7 +209,7 @@ def _open_rows(
     read, and none when a run goes on.
 
     Each manifest has a folder of its own there, so that no other command can replace what a run
-    reads.
+    reads. Of several parts, one reads while the others wait.
     """
     if isinstance(manifest, Manifest):
         return manifest
@@ -240,37 +219,23 @@ def _open_rows(
         display.reading(rows)
 
     text = os.fspath(manifest)
-    facts = [text, os.path.realpath(text), form, sorted((columns or {}).items()), _stamp(text)]
+    facts: list[Any] = [text, os.path.realpath(text), form, sorted((columns or {}).items())]
+    if os.path.isfile(text):  # noqa: PTH113  (may be "corpus:...", which is no path)
+        facts.append([os.path.getsize(text), os.stat(text).st_mtime_ns])  # noqa: PTH116, PTH202
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     if not folder.exists():
         DISK.make_dir(folder)
         DISK.fsync_dir(folder.absolute().parent)
-    with _locked(folder / ROWS, check):
-        return open_manifest(
-            text, form=form, columns=columns, work=folder / ROWS / key, progress=progress
-        )
-
-
-def _stamp(path: str) -> list[int]:
-    try:
-        facts = os.stat(path)  # noqa: PTH116  (may be "corpus:...", which is no path)
-    except OSError:
-        return []
-    return [facts.st_size, facts.st_mtime_ns] if os.path.isfile(path) else []  # noqa: PTH113
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, check: Check) -> Iterator[int]:
-    """Waits until no other part reads the manifest; gives the lock."""
-    while True:
+    lock = None
+    while lock is None:
         check()
         try:
-            lock = lock_folder(folder, DISK)
-            break
+            lock = lock_folder(folder / ROWS, DISK)
         except LockedError:
             time.sleep(0.2)
     try:
-        yield lock
+        work = folder / ROWS / key
+        return open_manifest(text, form=form, columns=columns, work=work, progress=progress)
     finally:
         os.close(lock)
 

@@ -3,16 +3,24 @@
 requests   {"target": {...}}   {"shard": 42}
 answers    {"ready": {...}}   {"progress": {...}}   {"done": {...}, "tally": {...}}
            {"failed": {"kind": "disk" | "user" | "crash", "text": "..."}}
+
+Run as a program it is the process of a worker on this machine: lines on standard input, the first
+of which is {"worker": 3, "spec": {...}}, and answers on one pipe. The process ends with its
+standard input, and so with its parent, however that ends.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
+from spire_dsu.config import validate
 from spire_dsu.convert.feed import FeedClosedError
 from spire_dsu.convert.job import Spec, Tally, Target
 from spire_dsu.convert.worker import Model, ShardWorker
@@ -44,7 +52,7 @@ class Service:
             spec: a `Spec`, as JSON.
         """
         try:
-            self._worker = ShardWorker(Spec.model_validate_json(json.dumps(spec)), self._model)
+            self._worker = ShardWorker(validate(spec, Spec, "worker"), self._model)
             self._send({"ready": self._worker.facts().model_dump(mode="json")})
             self._begun.wait()
             self._beat.start()
@@ -61,7 +69,7 @@ class Service:
         """Takes a request; none comes before the answer `ready`."""
         assert self._worker is not None, "a request before the answer `ready`"
         if "target" in request:
-            self._worker.begin(Target.model_validate_json(json.dumps(request["target"])))
+            self._worker.begin(validate(request["target"], Target, "worker"))
             self._begun.set()
         else:
             self._worker.feed.enqueue(request["shard"])
@@ -75,17 +83,19 @@ class Service:
         if self._beat.is_alive():
             self._beat.join()
 
-    def kill_children(self) -> None:
-        """Before the process ends by itself: decoders that hang would outlive it."""
+    def leave(self, status: int) -> None:
+        """Ends the process at once: what is not committed is made again, and temporary files are
+        the journal's. Decoders that hang would outlive it."""
         if self._worker is not None:
             self._worker.feed.kill_children()
+        os._exit(status)
 
     def _tell(self) -> None:
         assert self._worker is not None
-        before: Tally | None = None
+        before = Tally()
         while not self._stopped.wait(_BEAT_SECONDS):
             tally = self._worker.tally()
-            if tally is not before:
+            if tally != before:
                 self._send({"progress": tally.model_dump(mode="json")})
             before = tally
 
@@ -98,3 +108,42 @@ def _failure(error: BaseException) -> dict[str, Any]:
     if isinstance(error, SpireError):
         return {"kind": "user", "text": str(error)}
     return {"kind": "crash", "text": "".join(traceback.format_exception(error)).strip()}
+
+
+def serve(requests: BinaryIO, answers_fd: int, model: Model | None = None) -> None:
+    """Runs a worker in this process and does not return.
+
+    Args:
+        requests: where they come from.
+        answers_fd: where answers go.
+        model: as for `Service`.
+    """
+    # A terminal or a scheduler sends these to all processes of a job; the parent answers them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    lock = threading.Lock()
+
+    def send(answer: dict[str, Any]) -> None:
+        line = memoryview(json.dumps(answer, default=str).encode() + b"\n")
+        try:
+            with lock:
+                while line:
+                    line = line[os.write(answers_fd, line) :]
+        except OSError:
+            service.leave(1)
+
+    def listen() -> None:
+        for line in requests:
+            service.handle(json.loads(line))
+        service.leave(0)
+
+    service = Service(send, model)
+    first = json.loads(requests.readline() or b"null")
+    if first is not None:
+        threading.Thread(target=listen, name="listen", daemon=True).start()
+        service.run(first["worker"], first["spec"])
+    service.leave(1)
+
+
+if __name__ == "__main__":
+    serve(sys.stdin.buffer, int(sys.argv[1]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -20,19 +19,20 @@ from spire_dsu.convert.recordings import Decoded, text_of
 from spire_dsu.errors import AudioError, Reason
 from spire_dsu.manifest import Manifest
 from spire_dsu.shards import write_shard
-from spire_dsu.storage import DISK, Storage
 from spire_dsu.types import SAMPLING_RATE, Float32, UnitRow, Units
 
 GPU_PACK_SECONDS = 300.0
 _MOST_GPU_DECODERS = 16
+_CARRIED = ("id", "text", "lang", "speaker", "source", "offset", "duration")
 _NO_UNITS = Units(np.zeros(0, np.int32), np.zeros(0, np.int32))
 
 
 class Trouble:
     """What a worker that dies on a shard leaves behind: the next one finds the row at fault.
 
-    A file tells that the shard was begun. Who finds one already takes a row at a time and notes
-    each before it is encoded; a row on which two workers died gets its reason.
+    A file tells that the shard was begun, and at which rows workers died. Who finds one already
+    takes a row at a time and notes each before it is encoded; a row on which two workers died gets
+    its reason.
 
     Attributes:
         careful: a worker has died on this shard.
@@ -40,25 +40,21 @@ class Trouble:
 
     def __init__(self, scratch: Path, shard: int) -> None:
         self._path = scratch / f"begun-{shard:05d}"
-        self._deaths: Counter[int] = Counter()
         self.careful = self._path.exists()
+        self._deaths: list[int] = []
         if self.careful:
-            with contextlib.suppress(ValueError, LookupError):  # torn: nothing was known yet
-                before = json.loads(self._path.read_bytes())
-                self._deaths.update({int(row): count for row, count in before["deaths"].items()})
-                if before["row"] is not None:
-                    self._deaths[before["row"]] += 1
-        self.note(None)
+            with contextlib.suppress(ValueError):  # not whole after a power cut: nothing is known
+                self._deaths = [int(row) for row in self._path.read_bytes().split()]
+        self.note()
 
     def killed_by(self, row: int) -> bool:
         """Whether two workers have died on this row of the shard."""
-        return self._deaths[row] >= 2
+        return self._deaths.count(row) >= 2
 
-    def note(self, row: int | None) -> None:
-        """Says which row comes next."""
-        content = json.dumps({"row": row, "deaths": self._deaths})
+    def note(self, *row: int) -> None:
+        """Says which row comes next; without one, that none is to blame."""
         temporary = self._path.with_suffix(".new")
-        temporary.write_text(content, encoding="ascii")
+        temporary.write_text(" ".join(map(str, (*self._deaths, *row))), encoding="ascii")
         temporary.replace(self._path)
 
     def over(self) -> None:
@@ -131,7 +127,7 @@ class ShardWorker:
         self._max_seconds = spec.max_seconds
         self._packs = Packs(self._model.encode, round(GPU_PACK_SECONDS * SAMPLING_RATE) * on_gpu)
         self._target: Target | None = None
-        self._tally = Tally()
+        self._samples, self._counts, self._examples = 0, Counter[str](), dict[str, str]()
         self.feed = Feed(
             Manifest(spec.rows),
             spec.rows_per_shard,
@@ -163,14 +159,14 @@ class ShardWorker:
 
     def tally(self) -> Tally:
         """What became of the rows of the shard that it is on. From any thread."""
-        return self._tally
+        counts, examples = dict(self._counts), dict(self._examples)
+        return Tally(samples=self._samples, counts=counts, examples=examples)
 
-    def make_next(self, worker: int, storage: Storage = DISK) -> Done:
+    def make_next(self, worker: int) -> Done:
         """Waits for the next shard that was enqueued, and writes it.
 
         Args:
             worker: its number, for the answer.
-            storage: the calls to use.
 
         Raises:
             OSError: the disk failed, or is full.
@@ -178,79 +174,56 @@ class ShardWorker:
         """
         assert self._target is not None, "begin comes first"
         shard, rows = self.feed.take()
-        trouble = Trouble(Path(self._target.scratch), shard)
-        self._tally = Tally()
-        info = write_shard(
-            Path(self._target.folder),
-            shard,
-            self._counted(self._encoded(rows, trouble)),
-            self._target.fingerprint,
-            scratch=Path(self._target.scratch),
-            storage=storage,
-        )
+        scratch = Path(self._target.scratch)
+        trouble = Trouble(scratch, shard)
+        self._samples, self._counts, self._examples = 0, Counter(), {}
+        made = self._counted(self._encoded(rows, trouble))
+        folder, fingerprint = Path(self._target.folder), self._target.fingerprint
+        info = write_shard(folder, shard, made, fingerprint, scratch=scratch)
         trouble.over()
         return Done(worker, info, self.tally())
 
     def _encoded(self, rows: Iterator[Decoded], trouble: Trouble) -> Iterator[UnitRow]:
-        if trouble.careful:
-            for number, row in enumerate(rows):
-                trouble.note(number)
-                if trouble.killed_by(number):
-                    text = f"{row.utterance.source}: two workers died on it"
-                    row = Decoded.refused(row.utterance, Reason.DECODE_ERROR, text, row.num_samples)
-                yield from self._encode_pack([row])
-            trouble.note(None)  # what follows is no row's fault
+        if not trouble.careful:
+            for pack in self._packs.cut(rows, lambda row: row.num_samples):
+                yield from self._encode_pack(pack)
             return
-        for pack in self._packs.cut(rows, lambda row: row.num_samples):
-            yield from self._encode_pack(pack)
+        for number, row in enumerate(rows):
+            trouble.note(number)
+            if trouble.killed_by(number):
+                row = row.refused(Reason.DECODE_ERROR, "two workers died on it")
+            yield from self._encode_pack([row])
+        trouble.note()  # what follows is no row's fault
 
     def _encode_pack(self, pack: list[Decoded]) -> Iterator[UnitRow]:
         waves: list[Float32] = [row.samples for row in pack if row.samples is not None]
         results = iter(self._packs.encode(waves) if waves else [])
         for row in pack:
-            if row.samples is None:
-                yield _row(row, _NO_UNITS, row.reason, row.message)
-                continue
-            units = next(results)
+            units = _NO_UNITS if row.samples is None else next(results)
             if isinstance(units, AudioError):
-                yield _row(
-                    row, _NO_UNITS, units.reason, f"{row.utterance.source}: {text_of(units)}"
-                )
-            elif not len(units):  # a cut that leaves no frame
-                yield _row(row, units, Reason.TOO_SHORT, f"{row.utterance.source}: no frame")
-            else:
-                yield _row(row, units, Reason.OK, "")
+                row, units = row.refused(units.reason, text_of(units)), _NO_UNITS
+            elif row.reason is Reason.OK and not len(units):  # a cut that leaves no frame
+                row = row.refused(Reason.TOO_SHORT, "no frame")
+            yield _row(row, units)
 
     def _counted(self, rows: Iterator[UnitRow]) -> Iterator[UnitRow]:
         for row in rows:
-            ok, status, old = row.status is Reason.OK, str(row.status), self._tally
-            examples = old.examples
-            if not ok and status not in examples:
-                examples = {**examples, status: row.message}
-            # A new one each time, so that whoever asks meanwhile gets numbers that fit together.
-            self._tally = Tally.model_construct(
-                rows=old.rows + 1,
-                samples=old.samples + row.num_samples * ok,
-                counts={**old.counts, status: old.counts.get(status, 0) + 1},
-                examples=examples,
-            )
+            self._counts[str(row.status)] += 1
+            if row.status is Reason.OK:
+                self._samples += row.num_samples
+            else:
+                self._examples.setdefault(str(row.status), row.message)
             yield row
 
 
-def _row(row: Decoded, units: Units, reason: Reason, message: str) -> UnitRow:
+def _row(row: Decoded, units: Units) -> UnitRow:
     about = row.utterance
     return UnitRow(
-        id=about.id,
-        status=reason,
+        status=row.reason,
         units=units.ids.astype(np.uint16),
         durations=units.durations.astype(np.uint32),
         num_samples=row.num_samples,
         num_frames=units.num_frames,
-        text=about.text,
-        lang=about.lang,
-        speaker=about.speaker,
-        source=about.source,
-        offset=about.offset,
-        duration=about.duration,
-        message=message,
+        message=row.message,
+        **{name: getattr(about, name) for name in _CARRIED},
     )

@@ -156,7 +156,7 @@ def summarize(folder: str | os.PathLike[str]) -> Summary:
         fingerprint=dict(shards.manifest.fingerprint),
         num_clusters=clusters,
         num_shards=len(shards.manifest.shards),
-        num_bytes=int(shards.manifest.totals()["bytes"]),
+        num_bytes=sum(info.bytes for info in shards.manifest.shards),
         unit_counts=np.zeros(clusters, np.int64),
         frame_counts=np.zeros(clusters, np.int64),
         run_lengths=np.zeros(LONGEST_RUN, np.int64),

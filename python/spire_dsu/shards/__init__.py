@@ -15,6 +15,7 @@ from spire_dsu.shards.listing import (
     num_clusters,
     seal,
     shard_name,
+    totals,
     unseal,
     writer_facts,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "read_shard",
     "seal",
     "shard_name",
+    "totals",
     "unseal",
     "write_shard",
     "writer_facts",

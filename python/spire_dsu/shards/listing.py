@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -69,18 +69,9 @@ class OutputManifest(Config):
     rows_per_shard: int = Field(ge=1)
     shards: tuple[ShardInfo, ...]
 
-    def totals(self) -> dict[str, Any]:
-        """Sums over the shards: rows, counts by status, samples, frames, units, bytes."""
-        counts: Counter[str] = Counter()
-        for shard in self.shards:
-            counts.update(shard.counts)
-        fields = ("rows", "samples", "frames", "units", "bytes")
-        sums = {name: sum(getattr(shard, name) for shard in self.shards) for name in fields}
-        return {**sums, "counts": dict(sorted(counts.items()))}
-
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, no times, and a digest of all the rest."""
-        return seal({**self.model_dump(mode="json"), "totals": self.totals()})
+        return seal({**self.model_dump(mode="json"), "totals": totals(self.shards)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> OutputManifest:
@@ -92,11 +83,11 @@ class OutputManifest(Config):
         """
         try:
             content = unseal(data)
-            totals = content.pop("totals", None)
+            sums = content.pop("totals", None)
             manifest = cls.model_validate_json(json.dumps(content))
         except ValueError as error:
             raise ShardError(f"{MANIFEST} is damaged: {first_line(error)}") from error
-        if totals != manifest.totals():
+        if sums != totals(manifest.shards):
             raise ShardError(f"{MANIFEST}: its totals are not those of its shards")
         for k, shard in enumerate(manifest.shards):
             rows = min(manifest.rows_per_shard, manifest.num_rows - k * manifest.rows_per_shard)
@@ -107,6 +98,17 @@ class OutputManifest(Config):
         if sum(shard.rows for shard in manifest.shards) != manifest.num_rows:
             raise ShardError(f"{MANIFEST}: its shards do not add up to {manifest.num_rows} rows")
         return manifest
+
+
+def totals(shards: Iterable[ShardInfo]) -> dict[str, Any]:
+    """Sums over shards: rows, counts by status, samples, frames, units, bytes."""
+    counts: Counter[str] = Counter()
+    sums = dict.fromkeys(("rows", "samples", "frames", "units", "bytes"), 0)
+    for shard in shards:
+        counts.update(shard.counts)
+        for name in sums:
+            sums[name] += getattr(shard, name)
+    return {**sums, "counts": dict(sorted(counts.items()))}
 
 
 def shard_name(index: int) -> str:
