@@ -19,7 +19,7 @@ from comet.models import RegressionMetric, UnifiedMetric
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaTokenizerFast
 
-TEXTS = ["Hello world, this is a test.", "Hallo Welt, das ist ein Test.", "guten Morgen"] * 40
+TEXTS = ["Hello world, this is a test.", "Hallo Welt, ein Test.", "guten Morgen"] * 40
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
 
 

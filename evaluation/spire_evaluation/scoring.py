@@ -57,7 +57,7 @@ def describe(measured: Measured, joined: Joined, resampling: Resampling) -> Json
         "metric": measured.metric,
         "unit": measured.unit,
         "segments": len(joined),
-        "empty_references": joined.empty_references,
+        **({"empty_references": joined.empty_references} if measured.reads_references else {}),
         "empty_hypotheses": joined.empty_hypotheses,
         "sums": sums,
         **measured.facts,

@@ -18,7 +18,7 @@ from spire_evaluation.cli import app
 MAKER = Path(__file__).resolve().parents[1] / "tiny_comet.py"
 ROWS = [
     {"src": "Hello world", "mt": "Hallo Welt", "ref": "Hallo Welt."},
-    {"src": "this is a test", "mt": "", "ref": "das ist ein Test"},
+    {"src": "this is a test", "mt": "", "ref": "ein Test"},
     {"src": "good morning", "mt": "guten\u2028Morgen\n\u4f60", "ref": "guten Morgen"},
 ]
 

@@ -36,7 +36,7 @@ def flores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SentencePiece model as the one of FLORES-200 is, only small."""
     folder = tmp_path_factory.mktemp("spm")
     text = folder / "text"
-    text.write_text("\n".join([*references(200), "das ist ein Test", "你好世界"] * 3))
+    text.write_text("\n".join([*references(200), "guten Morgen", "你好世界"] * 3))
     sentencepiece.SentencePieceTrainer.train(
         input=str(text),
         model_prefix=str(folder / "m"),
@@ -63,8 +63,8 @@ def test_bleu_worked_by_hand() -> None:
 
 
 def test_chrf_worked_by_hand() -> None:
-    # abc / abd: 2 of 3 characters, 1 of 2 pairs, 0 of 1 triple, nothing longer.
-    found = measure("chrf", joined(["abc"], ["abd"]), NONE)
+    # abc / abx: 2 of 3 characters, 1 of 2 pairs, 0 of 1 triple, nothing longer.
+    found = measure("chrf", joined(["abc"], ["abx"]), NONE)
     assert found.score == pytest.approx(100 * (2 / 3 + 1 / 2 + 0) / 3)
 
 

@@ -8,7 +8,7 @@ entities     ner
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast, get_args
 
 from spire_dsu.errors import InputError
@@ -59,21 +59,14 @@ def measure_many(metric: Metric, systems: Sequence[Joined], config: MetricConfig
         from spire_evaluation.metrics import neural
 
         return neural.measure_many(metric, systems, config)
-    one = _one(metric)
-    return [one(joined, config) for joined in systems]
-
-
-def _one(metric: Metric) -> Callable[[Joined, MetricConfig], Measured]:
-    if metric in ("wer", "cer"):
-        from spire_evaluation.metrics import error_rate
-
-        return error_rate.wer if metric == "wer" else error_rate.cer
     if metric == "ner":
         from spire_evaluation.metrics import entities
 
-        return entities.ner
+        return [entities.ner(joined, config) for joined in systems]
+    if metric in ("wer", "cer"):
+        from spire_evaluation.metrics import error_rate
+
+        return [error_rate.measure(metric, joined, config) for joined in systems]
     from spire_evaluation.metrics import ngram
 
-    return {"bleu": ngram.bleu, "spbleu": ngram.spbleu, "chrf": ngram.chrf, "ter": ngram.ter}[
-        metric
-    ]
+    return ngram.measure_many(metric, systems, config)

@@ -59,6 +59,7 @@ class Measured:
         unit: "fraction" (0 is perfect and over 1 is possible for wer and cer; 1 is perfect for
             comet) or "points" (of 100).
         higher_is_better: the direction.
+        reads_references: whether the texts of the references take part.
         counts: float64 [N, M], what each segment adds to the sums.
         columns: names of the M sums.
         formula: sums [R, M] -> scores [R]; of all rows' sum it gives `score`.
@@ -72,6 +73,7 @@ class Measured:
     score: float
     unit: Literal["fraction", "points"]
     higher_is_better: bool
+    reads_references: bool
     counts: Float64
     columns: tuple[str, ...]
     formula: Formula
@@ -85,7 +87,8 @@ class Measured:
 _PRIMARY = {
     "eng": "en", "deu": "de", "ger": "de", "fra": "fr", "fre": "fr", "spa": "es", "ita": "it",
     "nld": "nl", "dut": "nl", "por": "pt", "rus": "ru", "kor": "ko", "jpn": "ja", "zho": "zh",
-    "chi": "zh", "cmn": "zh", "tha": "th", "lao": "lo", "mya": "my", "khm": "km",
+    "chi": "zh", "cmn": "zh", "lao": "lo", "mya": "my", "khm": "km",
+    "tha": "th",  # codespell:ignore tha
 }  # fmt: skip
 
 

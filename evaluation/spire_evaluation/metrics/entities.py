@@ -77,6 +77,7 @@ def ner(joined: Joined, config: MetricConfig) -> Measured:
         score=score,
         unit="points",
         higher_is_better=True,
+        reads_references=False,  # but their tags
         counts=counts_NM,
         columns=COLUMNS,
         formula=f1,

@@ -7,7 +7,7 @@ a mean over utterances.
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -30,27 +30,16 @@ def rate(sums_RM: Float64) -> Float64:
     return rates_R
 
 
-def wer(joined: Joined, config: MetricConfig) -> Measured:
-    """Word error rate as a fraction, after normalisation.
+def measure(metric: Literal["wer", "cer"], joined: Joined, config: MetricConfig) -> Measured:
+    """Word or character error rate as a fraction, after normalisation.
 
     An empty reference counts the words of its hypothesis as insertions and adds nothing to the
-    denominator; an empty hypothesis counts the words of its reference as deletions.
+    denominator; an empty hypothesis counts the words of its reference as deletions. For cer, a
+    space between words is a character, but in languages written without spaces none counts.
 
     Raises:
         InputError: no reference has a word left after normalisation.
     """
-    return _measure("wer", joined, config)
-
-
-def cer(joined: Joined, config: MetricConfig) -> Measured:
-    """Character error rate as a fraction, after normalisation; see `wer` for empty texts.
-
-    A space between words is a character, but in languages written without spaces none counts.
-    """
-    return _measure("cer", joined, config)
-
-
-def _measure(metric: str, joined: Joined, config: MetricConfig) -> Measured:
     import jiwer
 
     lang = language(config, joined) or "en"
@@ -73,10 +62,11 @@ def _measure(metric: str, joined: Joined, config: MetricConfig) -> Measured:
         )
     spelling = f"|spellings:{sha256_of_file(SPELLINGS)[:12]}"
     return Measured(
-        metric="wer" if metric == "wer" else "cer",
+        metric=metric,
         score=float(rate(sums_M[None])[0]),
         unit="fraction",
         higher_is_better=False,
+        reads_references=True,
         counts=counts_NM,
         columns=COLUMNS,
         formula=rate,

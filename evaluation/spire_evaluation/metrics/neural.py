@@ -47,7 +47,10 @@ def measure_many(
         batch_size=config.comet_batch_size,
         precision=config.comet_precision,
     )
-    return [_measured(metric, scores, run.details) for scores in run.scores]
+    return [
+        _measured(metric, joined, scores, run.details)
+        for joined, scores in zip(systems, run.scores, strict=True)
+    ]
 
 
 def _rows(metric: str, joined: Joined) -> list[dict[str, str]]:
@@ -63,7 +66,10 @@ def _rows(metric: str, joined: Joined) -> list[dict[str, str]]:
 
 
 def _measured(
-    metric: Literal["comet", "cometkiwi"], scores: Sequence[float], details: CometDetails
+    metric: Literal["comet", "cometkiwi"],
+    joined: Joined,
+    scores: Sequence[float],
+    details: CometDetails,
 ) -> Measured:
     on_grid_N = np.round(np.array(scores) * _GRID) / _GRID
     counts_NM = np.stack([on_grid_N, np.ones(len(scores))], axis=1)
@@ -72,6 +78,7 @@ def _measured(
         score=float(mean(counts_NM.sum(0)[None])[0]),
         unit="fraction",
         higher_is_better=True,
+        reads_references=metric == "comet",
         counts=counts_NM,
         columns=COLUMNS,
         formula=mean,
@@ -80,6 +87,7 @@ def _measured(
         f"|precision:{details.precision}|batch:{details.batch_size}"
         f"|unbabel-comet:{details.versions['unbabel-comet']}",
         facts={
+            "empty_sources": sum(not (s.source or "").strip() for s in joined.references),
             "model": details.model,
             "model_sha256": details.checkpoint_sha256,
             "model_class": details.model_class,

@@ -6,9 +6,9 @@ arrays; each is held equal to sacrebleu's own, score for score, by the tests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from spire_dsu.errors import InputError
 from spire_evaluation.metrics.base import Measured, Metric, MetricConfig, language
 from spire_evaluation.metrics.flores import load_flores
-from spire_evaluation.segments import Joined
+from spire_evaluation.segments import Joined, Segment
 from spire_evaluation.significance import Float64, Formula
 
 if TYPE_CHECKING:
@@ -39,7 +39,50 @@ _CHRF_COLUMNS = tuple(
 _TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
 
 
-def bleu(joined: Joined, config: MetricConfig) -> Measured:
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A metric of sacrebleu with what its counts mean."""
+
+    library: SacreMetric
+    columns: tuple[str, ...]
+    formula: Formula
+    facts: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+def measure_many(metric: Metric, systems: Sequence[Joined], config: MetricConfig) -> list[Measured]:
+    """Scores several systems by bleu, spbleu, chrf or ter.
+
+    The references are tokenized and counted once, however many systems share them.
+
+    Raises:
+        InputError: a tokenizer is not there.
+    """
+    kind = _kind(metric, config, systems[0])
+    measured = []
+    known: tuple[Segment, ...] | None = None
+    for joined in systems:
+        if joined.references != known:
+            known = joined.references
+            # These two are no public functions, but the only way to the counts of each segment,
+            # which corpus_score makes, sums and forgets. The tests hold them to corpus_score.
+            kind.library._ref_cache = kind.library._cache_references([[s.text for s in known]])
+        counts = kind.library._extract_corpus_statistics(joined.hypotheses, None)
+        measured.append(_measured(metric, kind, np.array(counts, dtype=np.float64)))
+    return measured
+
+
+def _kind(metric: Metric, config: MetricConfig, joined: Joined) -> Kind:
+    if metric == "bleu":
+        return bleu(language(config, joined))
+    if metric == "spbleu":
+        return spbleu(config)
+    if metric == "chrf":
+        return chrf()
+    assert metric == "ter", metric
+    return ter()
+
+
+def bleu(lang: str | None) -> Kind:
     """BLEU of the corpus, 0 to 100, with sacrebleu's tokenizer of the target language.
 
     zh: "zh"; ja and ko: the mecab ones, extras of sacrebleu; others: 13a. As in tower-eval.
@@ -49,16 +92,16 @@ def bleu(joined: Joined, config: MetricConfig) -> Measured:
     """
     from sacrebleu.metrics.bleu import BLEU
 
-    name = _TOKENIZERS.get(language(config, joined) or "", "13a")
+    name = _TOKENIZERS.get(lang or "", "13a")
     try:
-        metric = BLEU(tokenize=name)
+        library = BLEU(tokenize=name)
     except (ImportError, RuntimeError) as error:
-        extra = f"pip install 'sacrebleu[{name[:2]}]'"
+        extra = f"pip install 'sacrebleu[{lang}]'"
         raise InputError(f"bleu: tokenizer {name!r} is not installed: {extra}") from error
-    return _measure("bleu", metric, joined, _BLEU_COLUMNS, bleu_formula)
+    return Kind(library, _BLEU_COLUMNS, bleu_formula)
 
 
-def spbleu(joined: Joined, config: MetricConfig) -> Measured:
+def spbleu(config: MetricConfig) -> Kind:
     """BLEU over the pieces of the FLORES-200 SentencePiece model, 0 to 100; for any language.
 
     Raises:
@@ -67,25 +110,24 @@ def spbleu(joined: Joined, config: MetricConfig) -> Measured:
     from sacrebleu.metrics.bleu import BLEU
 
     flores = load_flores(config.flores_spm, config.flores_sha256)
-    metric = BLEU(tokenize="none")
-    metric.tokenizer = flores.tokenizer
-    metric.tokenizer_signature = flores.tokenizer.signature()
+    library = BLEU(tokenize="none")
+    library.tokenizer = flores.tokenizer
+    library.tokenizer_signature = flores.tokenizer.signature()
     facts: dict[str, JsonValue] = {
         "tokenizer_sha256": flores.sha256,
         "tokenizer_verified": config.flores_sha256 is not None,
     }
-    return _measure("spbleu", metric, joined, _BLEU_COLUMNS, bleu_formula, facts)
+    return Kind(library, _BLEU_COLUMNS, bleu_formula, facts)
 
 
-def chrf(joined: Joined, config: MetricConfig) -> Measured:
+def chrf() -> Kind:
     """chrF (character order 6, no words, beta 2) of the corpus, 0 to 100."""
     from sacrebleu.metrics.chrf import CHRF
 
-    del config
-    return _measure("chrf", CHRF(), joined, _CHRF_COLUMNS, chrf_formula)
+    return Kind(CHRF(), _CHRF_COLUMNS, chrf_formula)
 
 
-def ter(joined: Joined, config: MetricConfig) -> Measured:
+def ter() -> Kind:
     """Translation edit rate, in points of 100 (over 100 is possible), as tower-eval scores APE.
 
     Lower-cased, no normalisation, words are what white space separates: in Chinese that is a
@@ -93,9 +135,8 @@ def ter(joined: Joined, config: MetricConfig) -> Measured:
     """
     from sacrebleu.metrics.ter import TER
 
-    del config
-    metric = TER(asian_support=True)  # in the signature; without normalisation it changes nothing
-    return _measure("ter", metric, joined, ("edits", "reference_length"), ter_formula)
+    # Asian support is in tower-eval's signature; without normalisation it changes nothing.
+    return Kind(TER(asian_support=True), ("edits", "reference_length"), ter_formula)
 
 
 def bleu_formula(sums_RM: Float64) -> Float64:
@@ -136,33 +177,18 @@ def ter_formula(sums_RM: Float64) -> Float64:
     return 100.0 * np.where(length_R > 0, edits_R / np.maximum(length_R, 1.0), empty_R)
 
 
-def _measure(
-    name: Metric,
-    metric: SacreMetric,
-    joined: Joined,
-    columns: tuple[str, ...],
-    formula: Formula,
-    facts: Mapping[str, JsonValue] = MappingProxyType({}),
-) -> Measured:
-    # Not a public function, but the only way to the counts of each segment, which corpus_score
-    # makes, sums and forgets; what it gives is compared with corpus_score in the tests.
-    counts_NM = np.array(
-        metric._extract_corpus_statistics(
-            joined.hypotheses, [[segment.text for segment in joined.references]]
-        ),
-        dtype=np.float64,
-    )
-    sums_M = counts_NM.sum(0)
+def _measured(metric: Metric, kind: Kind, counts_NM: Float64) -> Measured:
     return Measured(
-        metric=name,
-        score=float(formula(sums_M[None])[0]),
+        metric=metric,
+        score=float(kind.formula(counts_NM.sum(0)[None])[0]),
         unit="points",
-        higher_is_better=name != "ter",
+        higher_is_better=metric != "ter",
+        reads_references=True,
         counts=counts_NM,
-        columns=columns,
-        formula=formula,
+        columns=kind.columns,
+        formula=kind.formula,
         test="sacrebleu-bootstrap",
-        signature=str(metric.get_signature()),
-        facts=facts,
+        signature=str(kind.library.get_signature()),
+        facts=kind.facts,
         versions={"sacrebleu": version("sacrebleu")},
     )
