@@ -71,3 +71,20 @@ def cpt(
     from spire_training.cpt.command import run
 
     typer.echo(run(config, nproc))
+
+
+@app.command("prepare")
+def prepare_data(
+    config: Annotated[Path, typer.Argument(help="TOML, see docs/training_data.md")],
+    workers: Annotated[int, typer.Option(min=1, help="processes that render documents")] = 1,
+) -> None:
+    """Packed rows for pre-training or instructions, from shards, texts and instructions.
+
+    Reads conversions (verified first), texts and a tokenizer with units; writes a packed folder
+    whose manifest.json comes last. The same configuration always makes the same bytes.
+
+    Example: spire-dsu train prepare cpt_data.toml --workers 8
+    """
+    from spire_training.data.command import prepare_command
+
+    typer.echo(prepare_command(config, workers))
