@@ -65,6 +65,10 @@ clean:
 stubs: venv
 	$(BIN)/python -m pybind11_stubgen spire_dsu._core -o build/stubs
 	cp build/stubs/spire_dsu/_core.pyi python/spire_dsu/_core.pyi
+	if $(BIN)/python -c "import spire_dsu._cuda" 2>/dev/null; then \
+	  $(BIN)/python -m pybind11_stubgen spire_dsu._cuda -o build/stubs && \
+	  cp build/stubs/spire_dsu/_cuda.pyi python/spire_dsu/_cuda.pyi; \
+	fi
 
 # On one NVIDIA GPU: build, C++ and Python tests, the sanitizers, the benchmarks. Needs no .venv: see the script.
 gpu-check:
