@@ -1,0 +1,72 @@
+"""What the miniature's world holds: one frozen model, read from TOML."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from spire_dsu.config import Config
+from spire_training.encoder.settings import Distortion
+
+
+class Text(Config):
+    """Sentences without speech.
+
+    Attributes:
+        parallel: sentence pairs of English with each other language.
+        monolingual: sentences of each language.
+        instructions: translation instructions in TowerBlocks' form.
+        flores: sentences of the test set that FLORES-200's devtest stands for.
+        wmt: sentences of the one that WMT23 stands for.
+    """
+
+    parallel: int = Field(gt=0)
+    monolingual: int = Field(gt=0)
+    instructions: int = Field(gt=0)
+    flores: int = Field(gt=0)
+    wmt: int = Field(gt=0)
+
+
+class Voices(Config):
+    """Who speaks, and how.
+
+    Attributes:
+        accents: of espeak-ng.
+        train: espeak-ng's voices that training hears; three of flite join them.
+        test: espeak-ng's voices that training never hears; a fourth of flite joins them.
+        words_per_minute: lowest and highest.
+        pitch: lowest and highest, of espeak-ng's 0 to 100.
+    """
+
+    accents: list[str] = Field(min_length=1)
+    train: int = Field(gt=0)
+    test: int = Field(gt=0)
+    words_per_minute: tuple[int, int]
+    pitch: tuple[int, int]
+
+
+class Corpus(Config):
+    """One split of one speech corpus, written in its published layout."""
+
+    name: Literal["spgispeech", "voxpopuli", "commonvoice", "covost2", "fleurs", "librispeech"]
+    split: str
+    rows: int = Field(gt=0)
+    voices: Literal["train", "test"]
+    snr_db: tuple[float, float] | None = None
+
+
+class World(Config):
+    """Everything that decides the bytes of the miniature's data.
+
+    Attributes:
+        words: the share of each word class in use; 1.0 is the whole lexicon.
+        distortion: rooms and noise of all speech; a corpus may have a noise level of its own.
+    """
+
+    seed: int = Field(ge=0)
+    words: float = Field(gt=0, le=1)
+    text: Text
+    voices: Voices
+    distortion: Distortion
+    corpora: list[Corpus] = Field(min_length=1)
