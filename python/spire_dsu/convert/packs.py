@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Generic, TypeVar
 
 from spire_dsu.errors import AudioError, InputError, Reason
 from spire_dsu.types import Float32, Units
 
 T = TypeVar("T")
+Wave = TypeVar("Wave", bound=Sized)
+Result = TypeVar("Result")
 Encode = Callable[[list[Float32]], list[Units]]
 """Waveforms [S] in, their units out, in order."""
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
-class Packs:
+class Packs(Generic[Wave, Result]):
     """Cuts a stream of rows into calls of the encoder.
 
     Attributes:
@@ -25,7 +27,7 @@ class Packs:
             whenever the memory did not suffice. 0: one utterance a call.
     """
 
-    def __init__(self, encode: Encode, limit: int) -> None:
+    def __init__(self, encode: Callable[[list[Wave]], list[Result]], limit: int) -> None:
         self._encode = encode
         self.limit = limit
 
@@ -42,29 +44,29 @@ class Packs:
         if pack:
             yield pack
 
-    def encode(self, waves: list[Float32]) -> list[Units | AudioError]:
-        """Units of each, or why it has none. What fails together is tried in parts."""
+    def encode(self, waves: list[Wave]) -> list[Result | AudioError]:
+        """The result of each, or why it has none. What fails together is tried in parts."""
         try:
             return list(self._encode(waves))
         except InputError as error:
             if len(waves) == 1:
                 return [AudioError(Reason.NON_FINITE, f"the encoder makes no features: {error}")]
-            return [units for wave in waves for units in self.encode([wave])]
+            return [result for wave in waves for result in self.encode([wave])]
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
-            self.limit = min(self.limit, sum(wave.size for wave in waves)) // 2
+            self.limit = min(self.limit, sum(map(len, waves))) // 2
         # Here the failed call's arrays are gone with its traceback.
         _release()
         if len(waves) > 1:
             parts = self.cut(waves, len)
-            return [units for part in parts for units in self.encode(part)]
+            return [result for part in parts for result in self.encode(part)]
         try:
             return list(self._encode(waves))
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
-            text = f"{waves[0].size} samples by themselves are more than the memory takes"
+            text = f"{len(waves[0])} samples by themselves are more than the memory takes"
         _release()
         return [AudioError(Reason.TOO_LONG, text)]
 

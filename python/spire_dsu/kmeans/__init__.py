@@ -80,7 +80,8 @@ def fit_kmeans(
     start = draw_start(features_TD, clusters, seed=seed, threads=threads)
     lloyd = Lloyd(features_TD, State.begin(start, len(features_TD)), seed=seed, threads=threads)
     history = lloyd.run(Schedule(passes=iterations, tolerance=tolerance))
-    inertia, counts = lloyd.measure(features_TD)
+    inertia, labels = lloyd.measure(features_TD)
+    counts = np.bincount(labels, minlength=clusters)
     report = KMeansReport(
         rows=len(features_TD),
         iterations=len(history),

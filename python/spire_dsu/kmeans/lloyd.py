@@ -18,7 +18,7 @@ import numpy as np
 from spire_dsu import _core
 from spire_dsu.kmeans.start import Float64, Rows, draw_apart
 from spire_dsu.types import Float32, Int32, Int64
-from spire_dsu.units import assign
+from spire_dsu.units import Codebook, assign
 
 PART_ROWS_PER_CLUSTER = 25
 """Fewer rows per cluster in a part, and the first means are worse than the rows they replace."""
@@ -27,6 +27,9 @@ MOST_PARTS = 32
 COARSE = 10
 """Passes in parts end at a gain of so many tolerances."""
 
+
+BLOCK = 65_536
+"""Rows that are assigned between two checks: seconds at most."""
 
 MOST_RESEEDED = 256
 """Empty clusters that are moved after one pass; more would only lie beside each other."""
@@ -131,8 +134,19 @@ class Lloyd:
         seed: int,
         heldout_TD: Rows | None = None,
         threads: int | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
-        """Args: features_TD, heldout_TD: float32 or float16, finite; not changed meanwhile."""
+        """Takes up a state.
+
+        Args:
+            features_TD: float32 or float16 [T, D], finite; not to change meanwhile.
+            state: where it begins.
+            seed: decides where dead centroids go.
+            heldout_TD: rows that are measured after each pass and not fitted.
+            threads: as for `assign`; no result depends on it.
+            check: called every few seconds; may raise, and the part begun is dropped.
+        """
+        self._check = check
         self._rows = features_TD
         self._heldout = heldout_TD
         self._seed = seed
@@ -168,18 +182,27 @@ class Lloyd:
                     break
         return state.history
 
-    def measure(self, features_TD: Rows) -> tuple[float, Int64]:
-        """Mean squared distance of rows to their nearest centroids, and rows int64 [K] of each."""
-        labels = assign(features_TD, self.state.centroids, threads=self._threads)
+    def measure(self, features_TD: Rows) -> tuple[float, Int32]:
+        """Mean squared distance of rows to their nearest centroids, and these, int32 [T]."""
+        labels = self._assign(features_TD)
         distances = self._distances(features_TD, self.state.centroids, labels)
-        counts = np.bincount(labels, minlength=len(self.state.centroids))
-        return float(distances.mean()), counts.astype(np.int64)
+        return float(distances.mean()), labels
+
+    def _assign(self, rows: Rows) -> Int32:
+        codebook = Codebook(self.state.centroids)
+        labels = np.empty(len(rows), np.int32)
+        for start in range(0, len(rows), BLOCK):
+            if self._check is not None:
+                self._check()
+            block = slice(start, start + BLOCK)
+            labels[block] = assign(rows[block], codebook, threads=self._threads)
+        return labels
 
     def _take_part(self, parts: int) -> None:
         """Every `parts`-th row gets its nearest centroid; then the centroids are means again."""
         state = self.state
         mine = slice(state.part, None, parts)
-        labels = assign(self._rows[mine], state.centroids, threads=self._threads)
+        labels = self._assign(self._rows[mine])
         self._move(self._rows[mine], np.ascontiguousarray(state.labels[mine]), labels)
         state.moved += int(np.count_nonzero(state.labels[mine] != labels))
         state.labels[mine] = labels
