@@ -196,6 +196,8 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
 class PackedRows:
     """The rows of one split of a packed folder, read from disk as they are asked for.
 
+    Who writes the folder gives the manifest that is to come, and verifies the rows before it.
+
     Attributes:
         folder: the packed folder.
         split: "train" or "held".
@@ -206,9 +208,15 @@ class PackedRows:
         PackedError: the folder is not finished, or a file has another size than is listed.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], split: Split = "train") -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        split: Split = "train",
+        *,
+        manifest: dict[str, Any] | None = None,
+    ) -> None:
         self.folder, self.split = Path(folder), split
-        self.manifest = read_manifest(folder)
+        self.manifest = read_manifest(folder) if manifest is None else manifest
         self.sequence_length = int(self.manifest["sequence_length"])
         self._rows = int(self.manifest["rows"][split])
         self._num_tokens = int(self.manifest["vocabulary"]["num_tokens"])

@@ -119,9 +119,10 @@ def prepare(config: PrepareConfig, *, workers: int = 1) -> dict[str, Any]:
     _divide(run)
     facts = _pack(run, spill, out)
     shutil.rmtree(scratch)
-    write_manifest(out, {**_about(run, inputs), **facts})
+    content = {**_about(run, inputs), **facts}
     for split in SPLITS:
-        PackedRows(out, split).verify()
+        PackedRows(out, split, manifest=content).verify()
+    write_manifest(out, content)
     return read_manifest(out)
 
 

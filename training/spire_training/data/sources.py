@@ -181,10 +181,11 @@ CAPS = ("max_per_speaker", "max_speakers_per_text")
 
 def _pair(name: str, seed: int, row: UnitRow, text: str) -> tuple[int, int]:
     """Group and member of a row under a cap."""
-    speaker = row.speaker or ""
+    if row.speaker is None:
+        raise InputError(f"row {row.id!r} has no speaker, and {name} needs it")
     if name == "max_per_speaker":
-        return selection.speaker_pair(seed, speaker, row.id)
-    return selection.transcript_pair(seed, text, speaker)
+        return selection.speaker_pair(seed, row.speaker, row.id)
+    return selection.transcript_pair(seed, text, row.speaker)
 
 
 def _caps(source: SpeechSource, seed: int) -> dict[str, selection.Cap]:
@@ -193,13 +194,8 @@ def _caps(source: SpeechSource, seed: int) -> dict[str, selection.Cap]:
     for name in CAPS:
         limit = int(getattr(source.select, name))
         if limit:
-            pairs = []
-            for row, text in _without_caps(source.shards, source.select, Counter()):
-                if row.speaker is None:
-                    raise InputError(
-                        f"{source.shards}: row {row.id!r} has no speaker, and {name} is {limit}"
-                    )
-                pairs.append(_pair(name, seed, row, text))
+            rows = _without_caps(source.shards, source.select, Counter())
+            pairs = (_pair(name, seed, row, text) for row, text in rows)
             made[name] = selection.cap(pairs, limit)
     return made
 

@@ -77,7 +77,8 @@ class Spill:
             data = path.read_bytes() if path.exists() else b""
             entries = list(self._parsed(data))
             entries.sort(key=lambda entry: entry.place)  # stable: equal keys stay as they came
-            yield from entries
+            for entry in entries:
+                yield entry._replace(tokens=entry.tokens.astype(np.int32))
             path.unlink(missing_ok=True)
 
     def _drain(self, number: int) -> None:
@@ -95,4 +96,4 @@ class Spill:
             at += size * self._dtype.itemsize
             marks = np.frombuffer(data, np.uint8, size, at)
             at += size
-            yield Entry(place, choice, stream, bool(held), seconds, tokens.astype(np.int32), marks)
+            yield Entry(place, choice, stream, bool(held), seconds, tokens, marks)

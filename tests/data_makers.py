@@ -14,7 +14,22 @@ from spire_dsu.config import validate
 from spire_training.data.settings import PrepareConfig
 
 UNITS = 50
-WORDS = "hello world this is a test of the tiny tokenizer quick brown fox jumps".split()
+WORDS = [
+    "hello",
+    "world",
+    "this",
+    "is",
+    "a",
+    "test",
+    "of",
+    "the",
+    "tiny",
+    "tokenizer",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+]
 
 
 def words(rng: np.random.Generator, low: int = 3, high: int = 12) -> str:
