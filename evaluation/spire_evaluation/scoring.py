@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,12 +18,11 @@ from spire_dsu.files import write_atomically
 from spire_evaluation.metrics import Measured, Metric, MetricConfig, measure, measure_many
 from spire_evaluation.segments import Joined
 from spire_evaluation.significance import (
-    Float64,
-    Interval,
-    Paired,
+    Drawn,
     Resampling,
     Test,
     by_block,
+    draw,
     holm,
     interval,
     paired,
@@ -49,29 +50,7 @@ def score(
 
 def describe(measured: Measured, joined: Joined, resampling: Resampling) -> Json:
     """What `score` prints, of a measurement that was made already."""
-    sums: Json = {
-        name: int(value) if value.is_integer() else float(value)
-        for name, value in zip(measured.columns, measured.counts.sum(0), strict=True)
-    }
-    found: Json = {
-        "metric": measured.metric,
-        "unit": measured.unit,
-        "segments": len(joined),
-        **({"empty_references": joined.empty_references} if measured.reads_references else {}),
-        "empty_hypotheses": joined.empty_hypotheses,
-        "sums": sums,
-        **measured.facts,
-        "resampling": resampling.model_dump(mode="json"),
-        "interval": _interval(interval(measured.counts, measured.formula, resampling)),
-    }
-    blocks = _blocks([measured], joined)
-    if blocks is not None:
-        found["interval_by_speaker"] = _interval(interval(blocks[0], measured.formula, resampling))
-    return found | {
-        "signature": measured.signature,
-        "versions": dict(measured.versions),
-        "score": measured.score,
-    }
+    return _draw([measured], [joined], resampling)[0].json()
 
 
 def compare(
@@ -107,13 +86,12 @@ def compare(
     scores: Json = {}
     pairs: list[Json] = []
     for metric in dict.fromkeys(metrics):
-        measured = measure_many(metric, list(systems.values()), config)
-        named = dict(zip(systems, measured, strict=True))
-        scores[metric] = {n: describe(m, systems[n], resampling) for n, m in named.items()}
-        blocks = _blocks(measured, first)
-        sums = dict(zip(systems, blocks, strict=True)) if blocks is not None else None
+        answers = list(systems.values())
+        scored = _draw(measure_many(metric, answers, config), answers, resampling)
+        named = dict(zip(systems, scored, strict=True))
+        scores[metric] = {name: each.json() for name, each in named.items()}
         pairs += [
-            _pair(a, b, named, sums, resampling, test)
+            {"metric": metric, "first": a, "second": b, **named[a].against(named[b], test)}
             for a, b in itertools.combinations(systems, 2)
         ]
     _correct(pairs)
@@ -140,37 +118,71 @@ def write_segments(path: Path, joined: Joined, measured: Measured) -> None:
     write_atomically(path, "".join(lines).encode())
 
 
-def _pair(
-    a: str,
-    b: str,
-    named: Mapping[str, Measured],
-    blocks: Mapping[str, Float64] | None,
-    resampling: Resampling,
-    choice: Choice,
-) -> Json:
-    one, two = named[a], named[b]
-    test: Test = one.test if choice == "own" else "randomization"
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scored:
+    """A measurement with its draws, by segment and (where there are speakers) by speaker."""
 
-    def run(first: Float64, second: Float64) -> Paired:
-        return paired(
-            first,
-            second,
-            one.formula,
-            resampling,
-            higher_is_better=one.higher_is_better,
+    measured: Measured
+    joined: Joined
+    resampling: Resampling
+    drawn: Drawn
+    by_speaker: Drawn | None
+
+    def json(self) -> Json:
+        measured, joined = self.measured, self.joined
+        sums: Json = {
+            name: int(value) if value.is_integer() else float(value)
+            for name, value in zip(measured.columns, measured.counts.sum(0), strict=True)
+        }
+        found: Json = {
+            "metric": measured.metric,
+            "unit": measured.unit,
+            "segments": len(joined),
+            **({"empty_references": joined.empty_references} if measured.reads_references else {}),
+            "empty_hypotheses": joined.empty_hypotheses,
+            "sums": sums,
+            **measured.facts,
+            "resampling": self.resampling.model_dump(mode="json"),
+            "interval": dataclasses.asdict(interval(self.drawn, self.resampling)),
+        }
+        if self.by_speaker is not None:
+            spoken = interval(self.by_speaker, self.resampling)
+            found["interval_by_speaker"] = dataclasses.asdict(spoken)
+        return found | {
+            "signature": measured.signature,
+            "versions": dict(measured.versions),
+            "score": measured.score,
+        }
+
+    def against(self, other: _Scored, choice: Choice) -> Json:
+        test: Test = self.measured.test if choice == "own" else "randomization"
+        compared = functools.partial(
+            paired,
+            formula=self.measured.formula,
+            resampling=self.resampling,
+            higher_is_better=self.measured.higher_is_better,
             test=test,
         )
+        found: Json = {"test": test, **dataclasses.asdict(compared(self.drawn, other.drawn))}
+        if self.by_speaker is not None and other.by_speaker is not None:
+            spoken = compared(self.by_speaker, other.by_speaker)
+            found["by_speaker"] = dataclasses.asdict(spoken)
+        return found
 
-    found: Json = {
-        "metric": one.metric,
-        "first": a,
-        "second": b,
-        "test": test,
-        **_paired(run(one.counts, two.counts)),
-    }
-    if blocks is not None:
-        found["by_speaker"] = _paired(run(blocks[a], blocks[b]))
-    return found
+
+def _draw(
+    measured: Sequence[Measured], systems: Sequence[Joined], resampling: Resampling
+) -> list[_Scored]:
+    counts, formula = [each.counts for each in measured], measured[0].formula
+    drawn = draw(counts, formula, resampling)
+    spoken: Sequence[Drawn | None] = [None] * len(measured)
+    speakers = systems[0].speakers()
+    if speakers is not None and len(set(speakers)) > 1:
+        spoken = draw([by_block(each, speakers) for each in counts], formula, resampling)
+    return [
+        _Scored(each, joined, resampling, plain, blocks)
+        for each, joined, plain, blocks in zip(measured, systems, drawn, spoken, strict=True)
+    ]
 
 
 def _correct(pairs: Sequence[Json]) -> None:
@@ -180,19 +192,3 @@ def _correct(pairs: Sequence[Json]) -> None:
         p_values = [p for each in family if isinstance(p := each["p_value"], float)]
         for each, corrected in zip(family, holm(p_values), strict=True):
             each["p_holm"] = corrected
-
-
-def _blocks(measured: Sequence[Measured], joined: Joined) -> list[Float64] | None:
-    """Sums by speaker; None where a speaker is not known, or there is one alone."""
-    speakers = joined.speakers()
-    if speakers is None or len(set(speakers)) < 2:
-        return None
-    return [by_block(each.counts, speakers) for each in measured]
-
-
-def _interval(found: Interval) -> Json:
-    return dict(dataclasses.asdict(found))
-
-
-def _paired(found: Paired) -> Json:
-    return dict(dataclasses.asdict(found))

@@ -44,6 +44,21 @@ class Resampling(Config):
     level: float = Field(default=0.95, gt=0, lt=1)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A system under the draws of a comparison.
+
+    Attributes:
+        counts_NM: what each segment (or block) adds to the sums.
+        score: on the test set itself.
+        scores_R: on the resampled ones.
+    """
+
+    counts_NM: Float64  # noqa: N815 (shape suffix)
+    score: float
+    scores_R: Float64  # noqa: N815 (shape suffix)
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A percentile interval: the order statistics that cut (1 - level) / 2 of the draws per side.
@@ -110,57 +125,64 @@ def draw_sums(counts_NM: Float64, resampling: Resampling) -> Float64:
     return sums_RM
 
 
-def interval(counts_NM: Float64, formula: Formula, resampling: Resampling) -> Interval:
-    """The bootstrap interval of one system.
+def draw(systems: Sequence[Float64], formula: Formula, resampling: Resampling) -> list[Drawn]:
+    """Scores of several systems on the test set and on its resampled copies, the same for all.
 
     Args:
-        counts_NM: sums of one segment (or block) per row.
+        systems: counts [N, M] of each system; row n is the same segment (or block) in all.
         formula: sums [R, M] -> scores [R].
-        resampling: seed, draws and level.
+        resampling: seed and draws.
     """
-    return _interval(formula(draw_sums(counts_NM, resampling)), len(counts_NM), resampling)
+    sums = np.split(draw_sums(np.hstack(systems), resampling), len(systems), axis=1)
+    return [
+        Drawn(counts_NM, float(formula(counts_NM.sum(0)[None])[0]), formula(sums_RM))
+        for counts_NM, sums_RM in zip(systems, sums, strict=True)
+    ]
+
+
+def interval(drawn: Drawn, resampling: Resampling) -> Interval:
+    """The bootstrap interval of one system's score."""
+    return _interval(drawn.scores_R, len(drawn.counts_NM), resampling)
 
 
 def paired(
-    first_NM: Float64,
-    second_NM: Float64,
+    first: Drawn,
+    second: Drawn,
     formula: Formula,
     resampling: Resampling,
     *,
     higher_is_better: bool,
     test: Test,
 ) -> Paired:
-    """Compares two systems whose rows are the same segments (or blocks).
+    """Compares two systems that were drawn together.
 
     Args:
-        first_NM, second_NM: sums of one segment per row, of either system.
-        formula: sums [R, M] -> scores [R].
-        resampling: seed, draws and level.
+        first, second: of one call of `draw`.
+        formula: the one that they were drawn with.
+        resampling: the one that they were drawn with.
         higher_is_better: which sign of the difference is an improvement.
         test: where the p-value comes from. "bootstrap": the share of draws whose difference is
             as far from the observed one as that is from zero. "sacrebleu-bootstrap": sacrebleu's
             own rule, over absolute differences less their mean. "randomization": labels swapped
             at random, sacrebleu's `ar`.
     """
-    columns = first_NM.shape[1]
-    sums = draw_sums(np.hstack([first_NM, second_NM]), resampling)
-    drawn_R = formula(sums[:, columns:]) - formula(sums[:, :columns])
-    observed = _difference(first_NM, second_NM, formula)
-    if np.array_equal(first_NM, second_NM):
+    drawn_R = second.scores_R - first.scores_R
+    observed = second.score - first.score
+    if np.array_equal(first.counts_NM, second.counts_NM):
         p_value = 1.0  # sacrebleu's two rules count no draw at all here, and say 1 / (R + 1)
     elif test == "randomization":
-        p_value = _randomization(first_NM, second_NM, formula, observed, resampling)
+        p_value = _randomization(first.counts_NM, second.counts_NM, formula, observed, resampling)
     elif test == "sacrebleu-bootstrap":
         absolute_R = np.abs(drawn_R)
         p_value = _share(absolute_R - absolute_R.mean() > abs(observed))
     else:
-        # Half an ulp of slack: a draw equal to the test set itself must count as far as it.
+        # A little slack: a draw equal to the test set itself must count as far as it.
         slack = 1e-12 * max(1.0, abs(observed))
         p_value = _share(np.abs(drawn_R - observed) >= abs(observed) - slack)
     better_R = drawn_R > 0 if higher_is_better else drawn_R < 0
     return Paired(
         difference=observed,
-        interval=_interval(drawn_R, len(first_NM), resampling),
+        interval=_interval(drawn_R, len(first.counts_NM), resampling),
         probability_of_improvement=float(better_R.mean()),
         ties=float((drawn_R == 0).mean()),
         p_value=p_value,
@@ -194,11 +216,6 @@ def _randomization(
         difference_C = np.abs(formula(one_CM) - formula(total_M - one_CM))
         far += int((difference_C > abs(observed)).sum())
     return (far + 1) / (resampling.draws + 1)
-
-
-def _difference(first_NM: Float64, second_NM: Float64, formula: Formula) -> float:
-    scores = formula(np.stack([first_NM.sum(0), second_NM.sum(0)]))
-    return float(scores[1] - scores[0])
 
 
 def _share(hits_R: npt.NDArray[np.bool_]) -> float:

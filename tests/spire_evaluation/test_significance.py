@@ -18,14 +18,18 @@ from spire_evaluation.metrics.error_rate import rate
 from spire_evaluation.metrics.neural import mean
 from spire_evaluation.significance import (
     Float64,
+    Formula,
+    Interval,
+    Paired,
     Resampling,
     Test,
     by_block,
+    draw,
     draw_sums,
     holm,
-    interval,
-    paired,
 )
+from spire_evaluation.significance import interval as interval_of
+from spire_evaluation.significance import paired as compare_drawn
 
 FEW = Resampling(draws=200)
 LIBRARY = {
@@ -33,6 +37,25 @@ LIBRARY = {
     "chrf": sacrebleu.CHRF,
     "ter": lambda: sacrebleu.TER(asian_support=True),
 }
+
+
+def interval(counts: Float64, formula: Formula, resampling: Resampling) -> Interval:
+    return interval_of(draw([counts], formula, resampling)[0], resampling)
+
+
+def paired(
+    first: Float64,
+    second: Float64,
+    formula: Formula,
+    resampling: Resampling,
+    *,
+    higher_is_better: bool,
+    test: Test,
+) -> Paired:
+    one, two = draw([first, second], formula, resampling)
+    return compare_drawn(
+        one, two, formula, resampling, higher_is_better=higher_is_better, test=test
+    )
 
 
 def wer_counts(rows: list[tuple[int, int]]) -> Float64:
@@ -169,6 +192,14 @@ def test_a_comparison_turned_round_says_the_same(
     assert 0 < there.p_value <= 1
     upside_down = paired(first, second, rate, FEW, higher_is_better=True, test=test)
     assert upside_down.probability_of_improvement == back.probability_of_improvement
+
+
+def test_systems_drawn_together_are_those_drawn_alone() -> None:
+    many = [wer_counts([((i * k) % 7, 4 + i % 5) for i in range(50)]) for k in (1, 2, 3)]
+    for counts, drawn in zip(many, draw(many, rate, FEW), strict=True):
+        (alone,) = draw([counts], rate, FEW)
+        assert (alone.scores_R == drawn.scores_R).all()
+        assert alone.score == drawn.score == rate(counts.sum(0)[None])[0]
 
 
 @given(COUNTS)
