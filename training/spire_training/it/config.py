@@ -32,7 +32,7 @@ class ITConfig(Config):
         learning_rate: the highest, reached after `warmup_steps`; a cosine takes it to zero.
         max_grad_norm: gradients are clipped to this norm.
         precision: "bf16" computes in bfloat16 over float32 weights.
-        attention: as transformers names it. All keep documents apart.
+        attention: as transformers names it; both keep documents apart.
         activation_checkpointing: trades a second forward pass for memory.
         parallel: how several processes share the model.
         deepspeed: DeepSpeed's JSON file, for parallel = "deepspeed".
@@ -60,7 +60,7 @@ class ITConfig(Config):
     adam_epsilon: float = Field(default=1e-8, gt=0, lt=1)
     max_grad_norm: float = Field(default=1.0, gt=0)
     precision: Literal["bf16", "fp32"] = "bf16"
-    attention: Literal["sdpa", "flash_attention_2", "flex_attention"] = "sdpa"
+    attention: Literal["sdpa", "flash_attention_2"] = "sdpa"
     activation_checkpointing: bool = False
     parallel: Literal["ddp", "fsdp", "deepspeed"] = "ddp"
     deepspeed: str = ""
