@@ -9,8 +9,9 @@ centroids; float32, one thread for every competitor, each in a new process, in t
 (convert_peers.py). Every clock starts once the model is loaded; what that takes is a figure of its
 own. Of `convert` it runs to the summary, with decoding, the journal and every fsync. Figures leave
 out the first quarter of the files of every competitor, in which decoders start and libraries choose
-their kernels, unless they say "from_the_first_file". All shards must hold the units of the model
-alone.
+their kernels, unless they say "from_the_first_file". "cpu_time" compares the CPU time of all
+processes with the model's alone, as if everything shared one core. All shards must hold the units
+of the model alone.
 
 rows: what grows with the number of rows, with an encoder that only counts frames: peaks of the
 process that hands out shards and of a worker (convert_memory.py), and how long a stopped conversion
@@ -51,12 +52,14 @@ QUARTERS = 4
 
 @dataclass
 class Run:
-    """How one competitor fared: seconds, from the loaded model on, at which each file was done.
+    """How one competitor fared: seconds, from the loaded model on, at which each file was done, and
+    the CPU time that its processes had taken by then.
 
-    For `convert`, only the last file of each shard has a time of its own.
+    For `convert`, only the last file of each shard has times of its own.
     """
 
     ends: list[float]
+    cpu: list[float]
     frames: list[int] = field(default_factory=list)
     start: float = 0.0
 
@@ -67,20 +70,43 @@ class Run:
     @property
     def steady(self) -> float:
         """Without the first quarter."""
-        return self.ends[-1] - self.ends[len(self.ends) // QUARTERS - 1]
+        return last_quarters(self.ends)
+
+
+def last_quarters(ends: Sequence[float]) -> float:
+    """What the last three quarters took."""
+    return ends[-1] - ends[len(ends) // QUARTERS - 1]
 
 
 class Watched(LocalEngine):
-    """Notes when each shard was done, by whom, and with how many samples."""
+    """Notes when each shard was done, by whom, with how many samples and after how much CPU time
+    of this process, the workers and their decoders."""
 
     def run(self, target: Target, shards: Sequence[int], check: Check) -> Iterator[Event]:
         begun = time.perf_counter()
-        self.done: list[tuple[float, int, int]] = []
+        self.done: list[tuple[float, int, int, float]] = []
         for event in super().run(target, shards, check):
             if isinstance(event, Done):
                 at = time.perf_counter() - begun
-                self.done.append((at, event.worker, event.info.samples))
+                cpu = time.process_time() + sum(
+                    cpu_time(pid) for link in self._links.values() for pid in family(link.child.pid)
+                )
+                self.done.append((at, event.worker, event.info.samples, cpu))
             yield event
+
+
+def family(pid: int) -> list[int]:
+    """A process and its children."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def cpu_time(pid: int) -> float:
+    """Seconds that a process has computed."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def ours(
@@ -109,8 +135,9 @@ def end_to_end(paths: list[Path], model: Path, out: Path) -> Run:
     engine, seconds = ours(paths, model, out, QUARTERS)
     start = time.perf_counter() - begun - seconds
     frames = [unit for row in open_shards(out) for unit in np.repeat(row.units, row.durations)]
-    ends = [at for at, _, _ in engine.done[:-1]]
-    return Run([*ends, seconds], list(map(int, frames)), start)
+    ends = [at for at, _, _, _ in engine.done[:-1]]
+    cpu = [each for _, _, _, each in engine.done]
+    return Run([*ends, seconds], cpu, list(map(int, frames)), start)
 
 
 def started(kind: str, paths: list[Path], model: Path) -> subprocess.Popen[str]:
@@ -152,6 +179,9 @@ def compare(bench: Benchmark, paths: list[Path], model: Path, name: str, repeats
         ratio = 1 / times["model only"].speedup_over(mine)
         bench.figure(f"end_to_end_over_model_only{kind}{ending}", ratio)
         bench.figure(f"vs_plain_script{kind}{ending}", mine.speedup_over(times["plain script"]))
+    cpu = {who: Times(tuple(last_quarters(run.cpu) for run in each)) for who, each in runs.items()}
+    ratio = 1 / cpu["model only"].speedup_over(cpu["convert"])
+    bench.figure(f"end_to_end_over_model_only_cpu_time{ending}", ratio)
     bench.figure(f"x_real_time_one_core{ending}", seconds / whole["convert"].median)
     starts = Times(tuple(run.start for run in runs["convert"]))
     bench.figure(f"start_seconds{ending}", starts.median)
@@ -162,9 +192,9 @@ def all_cores(bench: Benchmark, paths: list[Path], model: Path, workers: int) ->
     """As many workers as cores, whose decoders take time from them, beside as many models alone."""
     with tempfile.TemporaryDirectory() as folder:
         engine, _ = ours(paths * 4 * workers, model, Path(folder) / "out", 8 * workers, workers)
-    mine = [[at for at, who, _ in engine.done if who == worker] for worker in range(workers)]
+    mine = [[at for at, who, _, _ in engine.done if who == worker] for worker in range(workers)]
     begin, end = max(each[0] for each in mine), min(each[-1] for each in mine)
-    samples = sum(count for at, _, count in engine.done if begin < at <= end)
+    samples = sum(count for at, _, count, _ in engine.done if begin < at <= end)
     rate = samples / 16_000 / (end - begin)
     peers = [ended(each) for each in [started("alone", paths, model) for _ in range(workers)]]
     quarter = sum(soundfile.info(path).duration for path in paths[len(paths) // QUARTERS :])

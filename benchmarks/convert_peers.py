@@ -5,8 +5,8 @@
 
 "alone" is our encoder and codebook, on samples that are in memory already. "plain" is the script
 that one would write: transformers' HubertModel cut to the layer, a DataLoader whose process reads
-with soundfile, scikit-learn's KMeans, a JSON line per file. One thread; prints one JSON object:
-seconds since the model was loaded, at the end of each file, and the unit of each frame.
+with soundfile, scikit-learn's KMeans, a JSON line per file. One thread. Prints one JSON object:
+seconds since the model was loaded, and CPU time, at the end of each file; the unit of each frame.
 """
 
 from __future__ import annotations
@@ -89,11 +89,12 @@ def main() -> None:
     torch.set_num_threads(1)
     run = {"alone": alone, "plain": plain}[kind](Path(folder), paths)
     started = time.perf_counter()
-    ends, frames = [], []
+    ends, cpu, frames = [], [], []
     for units in run():
         ends.append(time.perf_counter() - started)
+        cpu.append(time.process_time())
         frames.append(units.to_frames())
-    print(json.dumps({"ends": ends, "frames": np.concatenate(frames).tolist()}))
+    print(json.dumps({"ends": ends, "cpu": cpu, "frames": np.concatenate(frames).tolist()}))
 
 
 if __name__ == "__main__":

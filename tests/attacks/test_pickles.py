@@ -31,7 +31,7 @@ payloads = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(payloads)
 
 PAYLOADS = payloads.EXECUTING | payloads.REFUSED
-LIMITS = Limits(memory_bytes=256 << 20, cpu_seconds=20, wall_seconds=60.0, file_bytes=1 << 30)
+LIMITS = Limits(memory_bytes=256 << 20, cpu_seconds=20, wall_seconds=900.0, file_bytes=1 << 30)
 
 
 def refusal(path: Path, out: Path) -> str:
@@ -62,7 +62,7 @@ def test_the_same_file_runs_code_elsewhere(what: str, tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        timeout=120,
+        timeout=900,
         check=False,
     )
     assert canary.exists(), "this payload proves nothing: it does not even run where it could"
@@ -116,7 +116,7 @@ def walled(script: str, out: Path, seconds: int = 20) -> tuple[int, bytes]:
             [sys.executable, "-I", "-S", "-c", before + script],
             stdout=file,
             stderr=subprocess.DEVNULL,
-            timeout=120,
+            timeout=900,
             check=False,
         )
     return done.returncode, out.read_bytes()

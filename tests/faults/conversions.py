@@ -12,11 +12,13 @@ import ctypes
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,12 @@ def fork_worker(model: Model) -> Link:
 
 def convert(model: Model, request: dict[str, Any]) -> int:
     """The conversion that is asked for, in this process; its exit status."""
+    if request.get("hangs"):
+        model = replace(model, encode=lambda _: time.sleep(1e6))
+    if "memory_mb" in request:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + (request["memory_mb"] << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     return main(
         manifest=request["manifest"],
         out=request["out"],
@@ -93,17 +101,22 @@ def forked(work: Callable[[], int], log: int) -> int:
             os._exit(work())
         finally:
             os._exit(99)
+    while os.getpgid(pid) != pid:  # it must have its group before it can be killed
+        time.sleep(0.001)
     return pid
 
 
 def disturbed(model: Model, request: dict[str, Any]) -> dict[str, Any]:
-    """A conversion that gets signals: [seconds, number, "group", "driver" or "worker"] each."""
+    """A conversion that gets signals: [when, number, "group", "driver" or "worker"] each.
+
+    When is seconds, {"shards": n} once so many are there, or {"file": pattern}.
+    """
     with tempfile.TemporaryFile() as log:
         started = time.monotonic()
         pid = forked(lambda: convert(model, request), log.fileno())
         status = None
-        for seconds, number, whom in request.get("signals", []):
-            while status is None and time.monotonic() < started + seconds:
+        for when, number, whom in request.get("signals", []):
+            while status is None and not _reached(when, started, Path(request["out"])):
                 time.sleep(0.002)
                 status = _ended(pid)
             if status is None:
@@ -116,6 +129,13 @@ def disturbed(model: Model, request: dict[str, Any]) -> dict[str, Any]:
         log.seek(0)
         text = log.read().decode(errors="replace")
     return {"status": status, "seconds": seconds, "left": left, "text": text}
+
+
+def _reached(when: Any, started: float, out: Path) -> bool:
+    if not isinstance(when, dict):
+        return time.monotonic() >= started + when
+    files = list(out.glob(when.get("file", "units-*.parquet")))
+    return len(files) >= when.get("shards", 1)
 
 
 def _ended(pid: int) -> int | None:
@@ -137,7 +157,7 @@ def _signal(pid: int, number: int, whom: str) -> None:
 
 def _outlived(group: int) -> bool:
     """Whether any process of a group is left a while after its leader."""
-    for _ in range(2000):
+    for _ in range(20_000):  # a decoder that has just been started first has to load its modules
         try:
             os.killpg(group, 0)
         except ProcessLookupError:

@@ -87,7 +87,7 @@ def test_a_limit_that_is_none(options: dict[str, float]) -> None:
 
 
 def test_a_child_that_hangs_is_killed() -> None:
-    with IsolatedDecoder(timeout_seconds=0.5) as child:
+    with IsolatedDecoder(timeout_seconds=2) as child:
         pid = stopped(child)
         assert reason(child, encode(SOUND)) is Reason.TIMEOUT
         assert not Path(f"/proc/{pid}").exists()
@@ -98,7 +98,7 @@ def test_a_child_that_hangs_is_killed() -> None:
 
 def test_work_that_takes_too_long_is_stopped() -> None:
     bomb = flac_of_constants([65_535] * 20_000, total=0, block=65_535)  # about a minute of work
-    with IsolatedDecoder(timeout_seconds=0.3, memory_bytes=8 << 30) as child:
+    with IsolatedDecoder(timeout_seconds=2, memory_bytes=8 << 30) as child:
         child.decode(encode(voice(0.1)))
         assert reason(child, bomb, max_seconds=1e6) is Reason.TIMEOUT
         assert child.decode(encode(voice(0.1))).samples.size == 1_600
@@ -106,7 +106,7 @@ def test_work_that_takes_too_long_is_stopped() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_a_child_that_dies_costs_one_recording(number: signal.Signals) -> None:
-    with IsolatedDecoder(timeout_seconds=60) as child:
+    with IsolatedDecoder(timeout_seconds=600) as child:
         pid = stopped(child)
         os.kill(pid, number)
         os.kill(pid, signal.SIGCONT)
@@ -167,7 +167,7 @@ def test_close_leaves_no_process_and_no_descriptor() -> None:
     child.close()
     child.close()
     assert child.pid is None
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 600
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < deadline
     assert len(list(Path("/proc/self/fd").iterdir())) == before
@@ -178,5 +178,5 @@ def test_a_child_ends_with_its_parent() -> None:
     child.decode(encode(voice(0.1)))
     process = child._child
     process.stdin.close()  # what the kernel does when the parent dies
-    assert process.wait(60) == 0
+    assert process.wait(600) == 0
     child.close()

@@ -44,8 +44,8 @@ class Counting(IsolatedDecoder):
 
 @pytest.fixture
 def decoder() -> Iterator[RecordingDecoder]:
-    one = RecordingDecoder(max_seconds=100.0, timeout_seconds=20.0)
-    one.child = Counting(timeout_seconds=20.0)
+    one = RecordingDecoder(max_seconds=100.0, timeout_seconds=600.0)
+    one.child = Counting(timeout_seconds=600.0)
     yield one
     one.child.close()
 
@@ -124,8 +124,8 @@ def test_a_decoder_must_die_twice_on_a_recording(
 ) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(encode(sound(1, 0.5)))
-    decoder = RecordingDecoder(max_seconds=9.0, timeout_seconds=20.0)
-    decoder.child = Counting(deaths, timeout_seconds=20.0)
+    decoder = RecordingDecoder(max_seconds=9.0, timeout_seconds=600.0)
+    decoder.child = Counting(deaths, timeout_seconds=600.0)
     (first,) = decoder.decode(str(path), pieces(path, (0.0, 0.5)))
     (second,) = decoder.decode(str(path), pieces(path, (0.0, 0.5)))
     decoder.child.close()
@@ -149,7 +149,7 @@ def feed_of() -> Iterator[Callable[..., Feed]]:
     feeds: list[Feed] = []
 
     def make(folder: Path, seconds: float, rows_per_shard: int = 100) -> Feed:
-        limits = {"max_seconds": 100.0, "timeout_seconds": 20.0}
+        limits = {"max_seconds": 100.0, "timeout_seconds": 600.0}
         manifest = open_manifest(folder, work=folder.parent / "work")
         feeds.append(Feed(manifest, rows_per_shard, decoders=2, ahead_seconds=seconds, **limits))
         return feeds[-1]

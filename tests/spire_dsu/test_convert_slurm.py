@@ -15,7 +15,7 @@ COMMAND = """#!/bin/bash
 echo "$@" > "$NOTES/called"
 trap 'sleep 0.2; exit 75' TERM
 touch "$NOTES/started"
-for _ in $(seq 100); do [ -e "$NOTES/finish" ] && exit 3; sleep 0.05; done
+for _ in $(seq 12000); do [ -e "$NOTES/finish" ] && exit 3; sleep 0.05; done
 """
 
 

@@ -193,7 +193,7 @@ def test_neither_sklearn_nor_joblib_nor_numpy_is_in_the_reading_process(tmp_path
             stdin=source,
             capture_output=True,
             pass_fds=[scratch.fileno()],
-            timeout=60,
+            timeout=900,
             check=False,
         )
     assert done.stderr == b"[]\n"

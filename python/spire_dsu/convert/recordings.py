@@ -102,6 +102,9 @@ class RecordingDecoder:
             _check_length(row, wave)
         except AudioError as error:
             return Decoded(row, None, 0, error.reason, text_of(error)), None
+        except MemoryError:
+            text = f"{row.source}: not enough memory for its samples"
+            return Decoded(row, None, 0, Reason.TOO_LONG, text), None
         except InputError as error:  # a channel or a time that no recording can have
             return Decoded(row, None, 0, Reason.BAD_SEGMENT, str(error)), None
         return _decoded(row, wave.samples), wave
@@ -165,7 +168,7 @@ class RecordingDecoder:
         try:
             span = (start / rate, (stop - start) / rate)
             return np.stack([self._decode(source, rate, *span, one).samples for one in channels])
-        except (AudioError, InputError):
+        except (AudioError, InputError, MemoryError):
             return None  # also where only one row is at fault: each then gets its own reason
 
 

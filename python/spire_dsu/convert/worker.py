@@ -193,7 +193,7 @@ class ShardWorker:
             if trouble.killed_by(number):
                 row = row.refused(Reason.DECODE_ERROR, "two workers died on it")
             yield from self._encode_pack([row])
-        trouble.note()  # what follows is no row's fault
+            trouble.note()  # what happens until the next one is had is no row's fault
 
     def _encode_pack(self, pack: list[Decoded]) -> Iterator[UnitRow]:
         waves: list[Float32] = [row.samples for row in pack if row.samples is not None]
