@@ -26,7 +26,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Speech to discrete units for language models.",
 )
-for command in (small.demo, small.encode, bulk.convert, bulk.verify, bulk.inspect, bulk.export):
+for command in (
+    small.demo,
+    small.encode,
+    bulk.fit,
+    bulk.convert,
+    bulk.verify,
+    bulk.inspect,
+    bulk.export,
+):
     app.command()(command)
 app.command("import-codebook")(small.import_codebook)
 app.add_typer(training, name="train")

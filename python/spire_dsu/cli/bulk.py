@@ -1,4 +1,4 @@
-"""Commands for a corpus: `convert`, `verify`, `inspect`, `export`."""
+"""Commands for a corpus: `fit`, `convert`, `verify`, `inspect`, `export`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,69 @@ if TYPE_CHECKING:
     from spire_dsu.export import Exported
 
 Output = Annotated[Path, typer.Argument(help="The output folder of `spire-dsu convert`.")]
+
+
+def fit(
+    manifest: Annotated[str, typer.Argument(help="As for `spire-dsu convert`.")],
+    encoder: Annotated[str, typer.Option(help="A HuBERT folder, or a hub id.")],
+    out: Annotated[Path, typer.Option(help="The model folder; it appears when all is done.")],
+    layer: Annotated[int, typer.Option(help="Whose output is clustered.")] = 22,
+    clusters: Annotated[int, typer.Option(help="Units.")] = 5000,
+    max_per_speaker: Annotated[
+        int | None, typer.Option(help="Rows of one speaker. Default: any number.")
+    ] = None,
+    hours: Annotated[float, typer.Option(help="Audio that is used, at most.")] = 100.0,
+    seed: Annotated[int, typer.Option(help="Decides all that is drawn.")] = 0,
+    heldout: Annotated[float, typer.Option(help="Share of the rows measured, not fitted.")] = 0.02,
+    cache: Annotated[
+        Literal["memory", "scratch"], typer.Option(help="Where frames are: memory, or OUT.fit.")
+    ] = "memory",
+    cache_gb: Annotated[float, typer.Option(help="Room for frames; more are thinned.")] = 8.0,
+    half: Annotated[bool, typer.Option("--half", help="Keep frames in float16.")] = False,
+    normalize_eps: Annotated[float, typer.Option(help="fairseq 1e-5, transformers 1e-7.")] = 1e-5,
+    passes: Annotated[int, typer.Option(help="Over the frames, at most.")] = 30,
+    tolerance: Annotated[float, typer.Option(help="A smaller gain ends it.")] = 5e-4,
+    phones: Annotated[
+        Path | None, typer.Option(help="JSON lines of phone times, for PNMI.")
+    ] = None,
+    device: Device = "auto",
+    precision: Precision = "exact",
+) -> None:
+    """Fits a codebook to a corpus: k-means over the features of an encoder's layer.
+
+    Reads a list of recordings in any form, and the recordings that it chooses from it. Writes a
+    model folder for --model, with report.json: inertia, usage, perplexity. Features are never
+    written to disk as a corpus. The result depends on the seed and the recordings alone, not on the
+    order of the list, the threads (on a CPU) or interruptions.
+
+    Status 28: the disk is full; 75: interrupted, go on with the same command.
+
+    Example: spire-dsu fit covost.jsonl --encoder facebook/hubert-large-ll60k --max-per-speaker 8
+    --out model/
+    """
+    from spire_dsu.fit import main
+
+    status = main(
+        manifest=manifest,
+        out=out,
+        encoder=encoder,
+        layer=layer,
+        clusters=clusters,
+        max_per_speaker=max_per_speaker,
+        hours=hours,
+        seed=seed,
+        heldout=heldout,
+        cache=cache,
+        cache_bytes=int(cache_gb * 2**30),
+        dtype="float16" if half else "float32",
+        normalize_eps=normalize_eps,
+        passes=passes,
+        tolerance=tolerance,
+        phones=phones,
+        device=device,
+        precision=precision,
+    )
+    raise typer.Exit(status)
 
 
 def convert(

@@ -214,7 +214,7 @@ class Lloyd:
         inertia = self._inertia()
         heldout = None if self._heldout is None else self.measure(self._heldout)[0]
         before = None
-        if state.history and state.history[-1].parts == parts:
+        if state.history:
             last = state.history[-1]
             before = last.inertia if heldout is None else last.heldout
         judged = inertia if heldout is None else heldout
