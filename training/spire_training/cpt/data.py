@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spire_training.data.isolation import documents, learned, positions
+from spire_training.data.isolation import learned, positions
 from spire_training.data.packed import KIND, PADDING, UNITS, PackedRows, order
 
 
@@ -28,8 +28,7 @@ class Batch:
         labels: int64, the token that follows; 0 where none is learned.
         weights: float32, 1 where that prediction counts, else 0.
         kinds: int64, the kind of the token that follows, 0 where none is learned.
-        positions: int64, from 0 in each document.
-        documents: int64, from 0 in each row; padding is a document of its own.
+        positions: int64, from 0 in each document; padding is a document of its own.
         real: how many of the tokens are no padding.
     """
 
@@ -38,7 +37,6 @@ class Batch:
     weights: Tensor
     kinds: Tensor
     positions: Tensor
-    documents: Tensor
     real: int
 
 
@@ -119,7 +117,6 @@ def make_batch(
         weights=tensor(counts_BL.astype(np.float32)),
         kinds=tensor(_following(kinds_BL) * counts_BL),
         positions=tensor(positions(marks_BL)),
-        documents=tensor(documents(marks_BL).astype(np.int64)),
         real=int((kinds_BL != PADDING).sum()),
     )
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from spire_training.cpt.data import Batch
 
@@ -14,11 +13,46 @@ NUM_KINDS = 8
 """Kinds of tokens that marks can say (three bits)."""
 
 
+_ROWS = 256
+"""Predictions taken at a time: their logits in float32 then stay in a processor's cache."""
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Cross entropy that keeps its softmax in the place of the logits, in their own dtype.
+
+    Torch's own makes the logits in float32, their log-softmax and its gradient, each as large as
+    the logits, which are the largest tensor of a small model by far.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, num_tokens: int) -> Tensor:
+        losses = torch.empty(len(labels), dtype=torch.float32, device=logits.device)
+        logits = logits.detach()
+        for first in range(0, len(labels), _ROWS):
+            some = slice(first, first + _ROWS)
+            known = logits[some, :num_tokens].to(torch.float32, copy=True)
+            known -= known.amax(dim=1, keepdim=True)
+            right = known.gather(1, labels[some, None])
+            total = known.exp_().sum(dim=1, keepdim=True)
+            losses[some] = (total.log() - right)[:, 0]
+            logits[some, :num_tokens] = known.div_(total)
+        logits[:, num_tokens:] = 0
+        ctx.save_for_backward(logits, labels)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor, None, None]:
+        softmax, labels = ctx.saved_tensors
+        minus_one = softmax.new_full((len(labels), 1), -1)
+        softmax.scatter_add_(1, labels[:, None], minus_one)
+        return softmax.mul_(grads[:, None].to(softmax.dtype)), None, None
+
+
 def token_losses(logits: Tensor, labels: Tensor, num_tokens: int, tensor_parallel: int) -> Tensor:
     """Cross entropy of each prediction, over the tokens that the tokenizer knows.
 
     Args:
-        logits: [L, B, V / tensor_parallel], this process' part of the vocabulary.
+        logits: [L, B, V / tensor_parallel], this process' part of the vocabulary; overwritten.
         labels: int64 [L, B].
         num_tokens: rows of the vocabulary from here on are padding.
         tensor_parallel: how many processes share the vocabulary.
@@ -27,8 +61,7 @@ def token_losses(logits: Tensor, labels: Tensor, num_tokens: int, tensor_paralle
         float32 [L, B].
     """
     if tensor_parallel == 1:
-        known = logits[..., :num_tokens].flatten(0, 1)
-        losses = functional.cross_entropy(known.float(), labels.flatten(), reduction="none")
+        losses: Tensor = _CrossEntropy.apply(logits.flatten(0, 1), labels.flatten(), num_tokens)  # type: ignore[no-untyped-call]
         return losses.view_as(labels)
     from megatron.core import parallel_state
     from megatron.core.tensor_parallel import vocab_parallel_cross_entropy
@@ -37,9 +70,9 @@ def token_losses(logits: Tensor, labels: Tensor, num_tokens: int, tensor_paralle
     if first + logits.shape[-1] > num_tokens:
         padding = torch.arange(first, first + logits.shape[-1], device=logits.device) >= num_tokens
         logits = logits.masked_fill(padding, torch.finfo(logits.dtype).min)
-    losses = vocab_parallel_cross_entropy(logits, labels)
-    assert isinstance(losses, Tensor)
-    return losses
+    shared = vocab_parallel_cross_entropy(logits, labels)
+    assert isinstance(shared, Tensor)
+    return shared
 
 
 def weighted(losses: Tensor, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

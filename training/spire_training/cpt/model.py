@@ -17,12 +17,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
 from spire_dsu.errors import ConfigError, ModelError
-from spire_training.cpt.attention import (
-    DocumentRotary,
-    LocalAttention,
-    document_mask,
-    packed_sequences,
-)
+from spire_training.cpt.attention import Documents, LocalAttention, packed_sequences
 from spire_training.cpt.config import CptConfig
 from spire_training.cpt.data import Batch
 from spire_training.cpt.loss import token_losses
@@ -55,6 +50,7 @@ class Built:
         config: megatron-core's configuration.
         shape: the whole model's sizes.
         piece: which piece it is.
+        frequencies: float32 [head / 2], the inverse ones of the rotary embedding.
         transformer_engine: which of the two ways of isolating documents it takes.
     """
 
@@ -62,6 +58,7 @@ class Built:
     config: TransformerConfig
     shape: LlamaShape
     piece: Piece
+    frequencies: Tensor
     transformer_engine: bool
 
     def losses(self, model: Any, batch: Batch) -> Tensor:
@@ -72,9 +69,8 @@ class Built:
             batch: the micro-batch.
         """
         if not self.transformer_engine:
-            self.model.rotary_pos_emb.positions = batch.positions
-            mask = document_mask(batch.documents, self.config.params_dtype)
-            return model(batch.tokens, batch.positions, mask, labels=batch.labels)  # type: ignore[no-any-return]
+            documents = Documents.of(batch, self.frequencies, self.config.params_dtype)
+            return model(batch.tokens, batch.positions, documents, labels=batch.labels)  # type: ignore[no-any-return]
         out = model(
             batch.tokens.view(1, -1),
             batch.positions.view(1, -1),
@@ -118,15 +114,13 @@ def build(config: CptConfig, num_tokens: int, length: int, *, load: bool = True)
         max_sequence_length=length,
         pre_process=first,
         post_process=last,
-        position_embedding_type="rope",
+        position_embedding_type="rope" if engine else "none",  # `LocalAttention` does it itself
         share_embeddings_and_output_weights=shape.tied,
     )
     model.num_tokens = num_tokens
     frequencies = _inverse_frequencies(hf, config.model).to(device())
     if engine:
         model.rotary_pos_emb.inv_freq = frequencies
-    else:
-        model.rotary_pos_emb = DocumentRotary(frequencies)
     per_stage = shape.layers // cut.pipeline
     stage = state.get_pipeline_model_parallel_rank()
     piece = Piece(
@@ -140,7 +134,7 @@ def build(config: CptConfig, num_tokens: int, length: int, *, load: bool = True)
     model = model.to(device())
     if load:
         _load(model, config.model, shape, piece)
-    return Built(model, megatron, shape, piece, engine)
+    return Built(model, megatron, shape, piece, frequencies, engine)
 
 
 def _check_cut(shape: LlamaShape, tensor: int, pipeline: int) -> None:
@@ -226,8 +220,6 @@ def _load(model: Llama, folder: Path, shape: LlamaShape, piece: Piece) -> None:
     with torch.no_grad(), Weights(folder) as weights:
         given = to_megatron(weights.read, shape, piece)
         wanted = dict(model.named_parameters())
-        if shape.tied and piece.last and piece.first:
-            wanted.pop("output_layer.weight", None)
         assert wanted.keys() == given.keys(), wanted.keys() ^ given.keys()
         for name, parameter in wanted.items():
             parameter.copy_(given[name])
