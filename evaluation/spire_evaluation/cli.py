@@ -75,6 +75,7 @@ def score(
     Example: spire-dsu eval score --metric wer --refs refs.jsonl --hyps spire.jsonl
     """
     from spire_evaluation import scoring
+    from spire_evaluation.metrics import TEXTLESS
     from spire_evaluation.segments import read_joined
 
     config = _config(
@@ -88,7 +89,7 @@ def score(
         comet_precision=precision,
     )
     resampling = _resampling(seed, draws, level)
-    joined = read_joined(refs, hyps, text_required=metric != "cometkiwi")
+    joined = read_joined(refs, hyps, text_required=metric not in TEXTLESS)
     found, measured = scoring.score(metric, joined, config, resampling)
     if per_segment is not None:
         scoring.write_segments(per_segment, joined, measured)
@@ -128,7 +129,7 @@ def compare(
     --hyps whisper=b.jsonl
     """
     from spire_evaluation import scoring
-    from spire_evaluation.metrics import known_metric
+    from spire_evaluation.metrics import TEXTLESS, known_metric
     from spire_evaluation.segments import join, read_segments
 
     config = _config(
@@ -144,7 +145,7 @@ def compare(
     resampling = _resampling(seed, draws, level)
     metrics = [known_metric(name) for name in metric]
     files = _named(hyps)
-    references = read_segments(refs, text_required=set(metric) != {"cometkiwi"})
+    references = read_segments(refs, text_required=not TEXTLESS.issuperset(metrics))
     systems = {name: join(references, read_segments(file), name) for name, file in files.items()}
     found = scoring.compare(metrics, systems, config, resampling, test)
     typer.echo(json.dumps(found, ensure_ascii=False))
@@ -176,3 +177,36 @@ def _named(hyps: list[str]) -> dict[str, Path]:
             raise InputError(f"--hyps names system {name!r} twice")
         files[name] = Path(file)
     return files
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="What to answer, by whom: a TOML file.")],
+) -> None:
+    """Answers test sets with systems, scores the answers, and writes one report.
+
+    Reads the test sets' folders and the models' that CONFIG names; fetches nothing. Writes
+    OUT/predictions, OUT/scores and OUT/report.md, .html and .json. A run that was stopped goes on
+    with the same command.
+
+    Example: spire-dsu eval run spire.toml
+    """
+    from spire_dsu.config import load_toml
+    from spire_evaluation.config import RunConfig
+    from spire_evaluation.run import evaluate
+
+    written = evaluate(load_toml(config, RunConfig), say=lambda text: typer.echo(text, err=True))
+    typer.echo(f"wrote {written}, and .html and .json beside it")
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Argument(help="The folder of `spire-dsu eval run`.")],
+) -> None:
+    """Writes report.md and report.html anew from report.json.
+
+    Example: spire-dsu eval report results/spire
+    """
+    from spire_evaluation.report import render
+
+    typer.echo(f"wrote {render(out)}, and .html beside it")

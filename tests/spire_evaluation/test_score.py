@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import typing
 from pathlib import Path
 from typing import Any
@@ -129,7 +131,7 @@ def test_approximate_randomisation_is_there_for_every_metric(files: dict[str, st
 
 def test_ner_reads_tags_and_model_answers(tmp_path: Path) -> None:
     tags = {"tokens": ["Anna", "slept"], "tags": ["B-Person", "O"]}
-    refs = lines(tmp_path / "r", [{"id": 0, "text": "", **tags}, {"id": 1, "text": "", **tags}])
+    refs = lines(tmp_path / "r", [{"id": 0, **tags}, {"id": 1, **tags}])
     hyps = lines(
         tmp_path / "h",
         [{"id": 0, "text": '[("Anna", "B-Person"), ("slept", "O")]'}, {"id": 1, "text": "No."}],
@@ -186,6 +188,28 @@ def test_systems_must_share_their_references(files: dict[str, str], tmp_path: Pa
     }
     with pytest.raises(SpireError, match="system 'b' was joined to other references"):
         compare(["wer"], systems, MetricConfig(), Resampling(draws=50))
+
+
+@pytest.mark.parametrize(
+    ("metric", "package"), [("wer", "jiwer"), ("ter", "sacrebleu"), ("spbleu", "sentencepiece")]
+)
+def test_a_package_that_is_not_installed_is_named(
+    files: dict[str, str], metric: str, package: str
+) -> None:
+    words = ["score", "--metric", metric, "--refs", files["refs"], "--hyps", files["good"]]
+    code = (  # a new process: here, the package is imported already
+        "import sys; sys.modules[sys.argv[1]] = None\n"
+        "from spire_dsu.errors import SpireError\n"
+        "from spire_evaluation.cli import app\n"
+        "try: app(sys.argv[2:])\n"
+        "except SpireError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, package, *words], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (
+        f"{metric} needs {package}, which is not installed: pip install 'spire-dsu[eval]'\n"
+    )
 
 
 def test_the_command_knows_every_metric() -> None:

@@ -17,6 +17,7 @@ from spire_evaluation.segments import Joined
 
 __all__ = [
     "ENTITY_TYPES",
+    "TEXTLESS",
     "Measured",
     "Metric",
     "MetricConfig",
@@ -24,6 +25,12 @@ __all__ = [
     "measure",
     "measure_many",
 ]
+
+
+TEXTLESS = frozenset({"cometkiwi", "ner"})
+"""Metrics whose references need no text."""
+
+_EXTRA = {"jiwer", "rapidfuzz", "sacrebleu", "sentencepiece"}
 
 
 def known_metric(name: str) -> Metric:
@@ -54,6 +61,20 @@ def measure(metric: Metric, joined: Joined, config: MetricConfig) -> Measured:
 
 def measure_many(metric: Metric, systems: Sequence[Joined], config: MetricConfig) -> list[Measured]:
     """Scores several systems, in order; a model that has to be loaded is loaded once."""
+    try:
+        return _measure_many(metric, systems, config)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in _EXTRA:
+            raise
+        raise InputError(
+            f"{metric} needs {package}, which is not installed: pip install 'spire-dsu[eval]'"
+        ) from error
+
+
+def _measure_many(
+    metric: Metric, systems: Sequence[Joined], config: MetricConfig
+) -> list[Measured]:
     # Imported when called for: each metric brings a library of its own.
     if metric in ("comet", "cometkiwi"):
         from spire_evaluation.metrics import neural

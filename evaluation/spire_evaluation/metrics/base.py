@@ -38,7 +38,7 @@ class MetricConfig(Config):
         entity_types: for ner; every other tag counts as outside.
     """
 
-    lang: str | None = None
+    lang: str | None = Field(default=None, min_length=2)
     normalizer: Normalizer = "auto"
     flores_spm: Path | None = None
     flores_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
