@@ -18,7 +18,9 @@ def make_corpus(folder: Path, rows: int = 24, speakers: int = 3) -> Path:
     lines = []
     for k in range(rows):
         name = f"r{k:03}.{'flac' if k % 3 else 'wav'}"
-        (folder / name).write_bytes(encode(sound(k, 0.25 + k % 4 / 4), name[-4:].strip(".").upper()))
+        (folder / name).write_bytes(
+            encode(sound(k, 0.25 + k % 4 / 4), name[-4:].strip(".").upper())
+        )
         row = {"id": f"utt-{k}", "audio_filepath": name, "duration": 0.25 + k % 4 / 4}
         lines.append(json.dumps({**row, "speaker": f"spk-{k % speakers}"}))
     path = folder / "corpus.jsonl"
