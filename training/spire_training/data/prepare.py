@@ -49,8 +49,17 @@ from spire_training.data.spill import Entry, Spill
 log = logging.getLogger("spire_dsu")
 
 _SCRATCH = ".prepare"
-_OWN_FACTS = {"manifest", "max_seconds"}
-"""What the fingerprints of conversions may differ in: their inputs, and the limit on length."""
+_MEANING = (
+    "num_clusters",
+    "codebook",
+    "encoder",
+    "layer",
+    "normalize_eps",
+    "chunking",
+    "precision",
+)
+"""What must be the same in the fingerprints of all conversions, for unit 7 to be one sound. Other
+entries (the recordings, the machine, versions of libraries) may differ."""
 
 
 @dataclass
@@ -160,13 +169,13 @@ def _check_inputs(config: PrepareConfig, maker: Maker) -> dict[str, Any]:
                 f"{source.shards} has units of a codebook of {shards.num_clusters}, and "
                 f"{config.tokenizer} knows {maker.vocabulary.num_units}"
             )
-        made_by = {k: v for k, v in shards.manifest.fingerprint.items() if k not in _OWN_FACTS}
+        made_by = {key: shards.manifest.fingerprint.get(key) for key in _MEANING}
         first = first or (source.shards, made_by)
-        differing = [k for k in {**first[1], **made_by} if first[1].get(k) != made_by.get(k)]
+        differing = [key for key in _MEANING if first[1][key] != made_by[key]]
         if differing:
             raise ShardError(
                 f"{source.shards} and {first[0]} have different fingerprints ({differing[0]}): "
-                f"{made_by.get(differing[0])!r} and {first[1].get(differing[0])!r}"
+                f"{made_by[differing[0]]!r} and {first[1][differing[0]]!r}"
             )
         digest = sha256_of_file(Path(source.shards) / SHARDS_MANIFEST)
         inputs[source.shards] = {"sha256_of_manifest": digest}
