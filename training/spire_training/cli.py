@@ -88,3 +88,37 @@ def prepare_data(
     from spire_training.data.command import prepare_command
 
     typer.echo(prepare_command(config, workers))
+
+
+@app.command("pseudo-label")
+def pseudo_label_command(
+    config: Annotated[Path, typer.Argument(help="TOML, see docs/it.md")],
+) -> None:
+    """Translates transcripts with a language model and keeps what scores well.
+
+    Reads shards of `convert`, or JSON lines with id and text; writes OUT/NAME.direct.jsonl and
+    OUT/NAME.multi_turn.jsonl for `train prepare`, and OUT/report.json. Started again, it goes on.
+
+    Example: spire-dsu train pseudo-label pseudo_label.toml
+    """
+    from spire_dsu.config import load_toml
+    from spire_training.pseudo_label.run import pseudo_label
+    from spire_training.pseudo_label.settings import PseudoLabelConfig
+
+    typer.echo(pseudo_label(load_toml(config, PseudoLabelConfig)))
+
+
+@app.command()
+def ctc(config: Annotated[Path, typer.Argument(help="TOML, see docs/it.md")]) -> None:
+    """The CTC baseline: HuBERT with three hidden layers and a projection to characters.
+
+    Reads manifests with texts and a HuBERT; writes OUT/model, the best by character error rate,
+    OUT/hyps for `eval score`, and losses. Started again, it goes on.
+
+    Example: spire-dsu train ctc ctc.toml
+    """
+    from spire_dsu.config import load_toml
+    from spire_training.ctc.run import train_ctc
+    from spire_training.ctc.settings import CTCConfig
+
+    typer.echo(train_ctc(load_toml(config, CTCConfig)))

@@ -55,11 +55,17 @@ def seal(folder: Path, *, step: int, processes: int) -> None:
     write_atomically(folder / COMPLETE, json.dumps(content, indent=1).encode())
 
 
-def prune(out: Path, keep: int) -> None:
-    """Removes all but the last `keep` whole checkpoints, and those that are not whole."""
-    whole = {folder for _, folder in _sealed(out)[-keep:]}
+def prune(out: Path, keep: int, best: str | None = None) -> None:
+    """Removes all but the last `keep` whole checkpoints and the best, and those that are not whole.
+
+    Args:
+        out: their folder.
+        keep: how many.
+        best: folder of one that stays, too.
+    """
+    whole = {folder.name for _, folder in _sealed(out)[-keep:]} | {Path(best or "").name}
     for folder in out.glob("checkpoint-*"):
-        if folder not in whole:
+        if folder.name not in whole:
             shutil.rmtree(folder)
 
 

@@ -100,8 +100,10 @@ def _train(
         callbacks=[watch],
     )
     watch.trainer = trainer
-    trainer.train(resume_from_checkpoint=str(resume.folder) if resume else None)
-    watch.close()
+    try:
+        trainer.train(resume_from_checkpoint=str(resume.folder) if resume else None)
+    finally:
+        watch.close()
     write_model(trainer, tokenizer, out / HF, config.save_dtype)
     if distributed.is_initialized():
         distributed.destroy_process_group()
