@@ -14,6 +14,7 @@ code (utter-project/SpireLM) has had three forms of it. So a template is named:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -170,6 +171,79 @@ def translation(source: str, src: str, tgt: str, answer: str | None) -> Conversa
         _user(
             f"Translate the following text from {language(src)} to {language(tgt)}.\n"
             f"{language(src)}: {source}\n{language(tgt)}:"
+        ),
+        *_answer(answer),
+    )
+
+
+def speech_cpt(tgt: str, answer: str | None, *, style: str = "paper") -> Conversation:
+    """Speech to text of any language for a base model, in the form of `asr_cpt`.
+
+    The paper trains it for English alone, and reports that other languages fail (section 5).
+    """
+    form = template(style)
+    asked = f"{form.seam}{language(tgt)}:"
+    return (_user(form.cpt_lead, SPEECH, asked), *_answer(answer))
+
+
+def few_shot(
+    shots: Sequence[tuple[str, str]], source: str, src: str, tgt: str, answer: str | None
+) -> Conversation:
+    """Translation by a base model after worked examples, each in the form of `mt_cpt`.
+
+    Args:
+        shots: sentences with their translations, the best one last.
+        source: the sentence to translate.
+        src, tgt: the languages' codes.
+        answer: as everywhere in this module.
+    """
+    lead = "".join(
+        f"{language(src)}: {text}\n{language(tgt)}: {translation}\n" for text, translation in shots
+    )
+    return (_user(f"{lead}{language(src)}: {source}\n{language(tgt)}:"), *_answer(answer))
+
+
+def post_editing(source: str, draft: str, src: str, tgt: str, answer: str | None) -> Conversation:
+    """Automatic post-editing as an instruction.
+
+    TowerBlocks words it in many ways, and no one wording is published as the test's; this is one.
+    """
+    return (
+        _user(
+            f"Improve the following translation from {language(src)} to {language(tgt)}.\n"
+            f"Source: {source}\nTranslation: {draft}\nImproved translation:"
+        ),
+        *_answer(answer),
+    )
+
+
+ENTITIES = {
+    "Person": "Names of people",
+    "Location": "Location or physical facilities",
+    "Group": "Groups of people, organizations, corporations or other entities",
+    "Product": "Consumer products such as food, drinks, clothing, and vehicles",
+    "CreativeWorks": "Titles of creative works like movie, song, and book titles",
+    "Medical": "Entities from the medical domain, including diseases, symptoms, and medications",
+}
+"""The entity types of MultiCoNER 2023 with tower-eval's descriptions, in its order."""
+
+
+def named_entities(tokens: str, answer: str | None) -> Conversation:
+    """Named entity recognition as an instruction, in the words of tower-eval's example set-up.
+
+    Args:
+        tokens: the list of tokens as tower-eval writes it.
+        answer: a list of ("token", "tag") pairs, in text.
+    """
+    guide = "\n".join(f"- {tag} - {meaning}" for tag, meaning in ENTITIES.items())
+    return (
+        _user(
+            f'Highlight all the named entities in the following list of tokens "{tokens}".\n'
+            "These are the annotation guidelines for named entities you need to follow:\n"
+            f"{guide}.\n"
+            "Besides that, prepend B- as a prefix of the first token of any entity and I- to "
+            "subsequent ones if they exist. If a token is not a part of a named entity, mark it as "
+            "O.\nAnswer: "
         ),
         *_answer(answer),
     )

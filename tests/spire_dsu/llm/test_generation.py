@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.tiny_llm import tiny_llama
+from tiny_llm import tiny_llama
 
 from spire_dsu.llm.generation import (
     GenerationConfig,

@@ -1,7 +1,8 @@
 """Greedy answers of a causal language model to prompts given as token ids.
 
 settings            what decides which answer comes out
-answers             requests, answers, and the file that a killed run goes on with
+answers             requests and answers
+lines               the file of answers, which a killed run goes on with
 checkpoint          what a model folder says: end tokens, padding rows, longest prompt
 transformers_engine transformers' own generate, in this process
 vllm_engine         vLLM in an interpreter of its own, fed by `vllm_worker`

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from spire_dsu.files import write_atomically
+from spire_dsu.llm.generation.lines import ResumableLines, read_json_lines
 from spire_dsu.llm.generation.settings import GenerationError
 from spire_dsu.types import Int32
 
@@ -78,7 +77,7 @@ def read_answers(out: str | os.PathLike[str]) -> dict[str, Answer]:
     path = Path(out)
     if not path.is_file():
         raise GenerationError(f"{path}: no such file of answers")
-    lines = _lines(path)
+    lines = read_json_lines(path)
     if not lines or lines[0].get("format") != FORMAT:
         raise GenerationError(f"{path}: not a file of answers")
     return {line["id"]: _answer(line) for line in lines[1:]}
@@ -86,9 +85,6 @@ def read_answers(out: str | os.PathLike[str]) -> dict[str, Answer]:
 
 class AnswerFile:
     """A file of answers while it grows.
-
-    Lines are appended to `.OUT.partial` and synchronised batch by batch; `finish` writes them to
-    OUT in the order of the requests, so that an interrupted run ends in the same bytes.
 
     Args:
         out: the finished file.
@@ -99,53 +95,24 @@ class AnswerFile:
     """
 
     def __init__(self, out: Path, settings: str) -> None:
-        self._out = out
-        self._partial = out.with_name(f".{out.name}.partial")
-        self._header = {"format": FORMAT, "version": 1, "settings": settings}
-        self._known: dict[str, dict[str, Any]] = {}
-        for path in (self._out, self._partial):
-            self._load(path)
-        out.parent.mkdir(parents=True, exist_ok=True)
-
-    def _load(self, path: Path) -> None:
-        if not path.is_file():
-            return
-        lines = _lines(path)
-        if not lines:  # killed before the first line was whole
-            path.unlink()
-            return
-        if lines[0] != self._header:
-            raise GenerationError(
-                f"{path}: holds answers of another model or other settings; move it away"
-            )
-        self._known |= {line["id"]: line for line in lines[1:]}
-        if path == self._partial:
-            _cut_torn_line(path)
+        self._lines = ResumableLines(out, {"format": FORMAT, "version": 1, "settings": settings})
 
     def missing(self, requests: Sequence[Request]) -> list[Request]:
         """The requests that have no answer yet; one to another prompt is none."""
+        known = self._lines.known
         return [
             request
             for request in requests
-            if self._known.get(request.id, {}).get("prompt") != request.digest()
+            if known.get(request.id, {}).get("prompt") != request.digest()
         ]
 
     def append(self, answers: Iterable[tuple[Request, Answer]]) -> None:
         """Adds answers; they outlive a crash once this returns."""
-        new = [_line(request, answer) for request, answer in answers]
-        fresh = not self._partial.exists()
-        with self._partial.open("ab") as file:
-            for line in [self._header, *new] if fresh else new:
-                file.write(_json(line))
-            file.flush()
-            os.fsync(file.fileno())
-        self._known |= {line["id"]: line for line in new}
+        self._lines.append(_line(request, answer) for request, answer in answers)
 
     def finish(self, requests: Sequence[Request]) -> None:
         """Writes the finished file: exactly these requests, in this order."""
-        lines = [self._header, *(self._known[request.id] for request in requests)]
-        write_atomically(self._out, (_json(line) for line in lines))
-        self._partial.unlink(missing_ok=True)
+        self._lines.finish([request.id for request in requests])
 
 
 def _line(request: Request, answer: Answer) -> dict[str, Any]:
@@ -160,29 +127,6 @@ def _line(request: Request, answer: Answer) -> dict[str, Any]:
 
 def _answer(line: dict[str, Any]) -> Answer:
     return Answer(line["id"], line["text"], tuple(line["tokens"]), line["finish"])
-
-
-def _json(line: dict[str, Any]) -> bytes:
-    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file; a last one without its line break was never synchronised."""
-    whole = path.read_bytes().split(b"\n")[:-1]
-    try:
-        lines = [json.loads(line) for line in whole]
-    except ValueError as error:
-        raise GenerationError(f"{path}: a line is no JSON: {error}") from error
-    if not all(isinstance(line, dict) for line in lines):
-        raise GenerationError(f"{path}: a line is no JSON object")
-    return lines
-
-
-def _cut_torn_line(path: Path) -> None:
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole != len(content):
-        os.truncate(path, whole)
 
 
 def as_prompt(ids: Sequence[int]) -> Int32:
