@@ -124,7 +124,7 @@ def measure(bench: Benchmark, args: argparse.Namespace, folder: Path) -> None:
                 }
                 times = bench.compare(
                     f"{kind}, {rate // 1000} kHz", runs, repeats=args.repeats,
-                    work=seconds * 1e9, unit="x real time",
+                    work=seconds, unit="x real time",
                 )  # fmt: skip
                 for name, each in times.items():
                     word = name.replace(", in a ", "_").lower()

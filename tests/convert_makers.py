@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from rich.console import Console
 from safetensors.torch import save_file
 from unit_rows import tree
 
-from spire_dsu.convert import Summary, convert
+from spire_dsu.convert import Interrupted, Summary, convert
 from spire_dsu.convert.engine import Engine
-from spire_dsu.convert.job import Facts, Spec
+from spire_dsu.convert.job import Done, Event, Facts, Spec
 from spire_dsu.convert.service import Service
 from spire_dsu.convert.worker import Model, load_model
 from spire_dsu.discretizer import Discretizer
@@ -87,6 +88,16 @@ class ThreadEngine(Engine):
         self._model = model or load_model(spec)
         self._services: dict[int, tuple[Service, threading.Thread]] = {}
         self._queue: queue.SimpleQueue[tuple[Service, dict[str, Any]]] = queue.SimpleQueue()
+        self.stop_after: int | None = None
+
+    def run(self, *arguments: Any) -> Iterator[Event]:
+        """As any engine; after so many shards it is interrupted."""
+        done = 0
+        for event in super().run(*arguments):
+            yield event
+            done += isinstance(event, Done)
+            if done == self.stop_after:
+                raise Interrupted("enough")
 
     def _launch(self, worker: int, spec: Spec) -> None:
         service = Service(lambda answer: self._queue.put((service, answer)), self._model)
@@ -130,14 +141,21 @@ def run(
     loaded: Model | None = None,
     rows_per_shard: int = 4,
     console: Console | None = None,
+    stop_after: int | None = None,
     **options: Any,
 ) -> Summary:
-    """A conversion in this process."""
+    """A conversion in this process; interrupted after some shards where that is wanted."""
+
+    def launch(spec: Spec) -> ThreadEngine:
+        engine = ThreadEngine(spec, workers, loaded)
+        engine.stop_after = stop_after
+        return engine
+
     return convert(
         manifest,
         out,
         model=model,
-        engine=lambda spec: ThreadEngine(spec, workers, loaded),
+        engine=launch,
         rows_per_shard=rows_per_shard,
         console=console,
         **options,

@@ -158,12 +158,13 @@ def test_the_second_signal_ends_it_at_once() -> None:
 def test_a_full_disk_stops_it_and_room_lets_it_go_on(
     tmp_path: Path, run: Run, whole: tuple[dict[str, str], float]
 ) -> None:
-    sizes = [24, 48, 72, 4000]
-    answer = run(tmp_path / "disk", "full disk", sizes=sizes)
+    count = 3 * MULTIPLIER
+    sizes = [24 + 48 * k // (count - 1) for k in range(count)]
+    answer = run(tmp_path / "disk", "full disk", sizes=[*sizes, 4000])
     if "refused" in answer:
         pytest.skip(f"no file system can be mounted here: {answer['refused']}")
-    assert answer["statuses"] == [28, 28, 28, 0], answer["text"]
-    assert answer["text"].count("MB free); what is committed is safe") == 3
+    assert answer["statuses"] == [28] * count + [0], answer["text"]
+    assert answer["text"].count("MB free); what is committed is safe") == count
     assert not any(answer["problems"])
     assert answer["tree"] == whole[0]
 

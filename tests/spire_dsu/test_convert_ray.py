@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from convert_makers import make_model, make_recordings, rows_of, run
-from unit_rows import tree
+from unit_rows import MULTIPLIER, tree
 
-from spire_dsu.convert import convert
+from spire_dsu.convert import Interrupted, convert
 from spire_dsu.errors import SpireError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'spire-dsu[ray]'")
@@ -30,7 +35,24 @@ def cluster() -> Iterator[Any]:
     made.shutdown()
 
 
-def test_a_cluster_makes_the_same_bytes_though_an_actor_dies(cluster: Any, tmp_path: Path) -> None:
+def killed_driver(recordings: Path, out: Path, model: Path, address: str) -> int:
+    """A conversion on the cluster whose driver is killed once it has committed a shard; its end."""
+    command = [sys.executable, "-m", "spire_dsu.cli", "convert", recordings, out]
+    command += ["--model", model, "--device", "cpu", "--engine", "ray", "--rows-per-shard", "2"]
+    env = {**os.environ, "RAY_ADDRESS": address, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as driver:
+        while driver.poll() is None:
+            if any(path.read_bytes().count(b"\n") > 1 for path in out.glob("journal-*")):
+                driver.kill()
+            time.sleep(0.01)
+    return driver.returncode
+
+
+def test_drivers_actors_and_processes_die_and_the_bytes_are_the_same(
+    cluster: Any, tmp_path: Path
+) -> None:
+    """The driver of a cluster is killed, then a local conversion goes on and is stopped, then a
+    cluster finishes, one of whose actors is killed."""
     from spire_dsu.convert.cluster import RayEngine
 
     class Killing(RayEngine):
@@ -51,11 +73,18 @@ def test_a_cluster_makes_the_same_bytes_though_an_actor_dies(cluster: Any, tmp_p
     (recordings / "bad.wav").write_bytes(b"<html>")
     run(recordings, tmp_path / "whole", model, rows_per_shard=2)
     assert sum(node["Alive"] for node in ray.nodes()) == 2
-    options = {"rows_per_shard": 2, "device": "cpu"}
-    summary = convert(recordings, tmp_path / "out", model=model, engine=Killing, **options)
-    assert summary.finished
-    assert Killing.killed
-    assert len(rows_of(tmp_path / "out")) == 15
-    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+    for turn in range(MULTIPLIER):
+        out = tmp_path / f"out-{turn}"
+        assert killed_driver(recordings, out, model, cluster.address) == -signal.SIGKILL
+        with pytest.raises(Interrupted):
+            run(recordings, out, model, rows_per_shard=2, stop_after=2)
+        Killing.killed.clear()
+        options = {"rows_per_shard": 2, "device": "cpu"}
+        summary = convert(recordings, out, model=model, engine=Killing, **options)
+        assert summary.finished
+        assert 0 < summary.new.rows < 15
+        assert Killing.killed
+        assert len(rows_of(out)) == 15
+        assert tree(out) == tree(tmp_path / "whole")
     with pytest.raises(SpireError, match="unknown model 'nix'"):
         convert(recordings, tmp_path / "other", model="nix", engine="ray", device="cpu")

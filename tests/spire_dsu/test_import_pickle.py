@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans, MiniBatchKMeans
+from unit_rows import MULTIPLIER
 
 import spire_dsu.import_pickle as door
 from spire_dsu.codebook import load_codebook
@@ -238,7 +239,7 @@ def test_every_beginning_of_a_file_is_refused(made_by: str) -> None:
             in_process(data[:length])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100 * MULTIPLIER, deadline=None)
 @given(
     made_by=st.sampled_from(sorted(WHOLE)),
     changes=st.lists(
@@ -259,7 +260,7 @@ def test_a_damaged_file_is_refused_or_gives_an_array(
     assert found.ndim == 2
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100 * MULTIPLIER, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused(body: bytes) -> None:
     with pytest.raises(RefusedError):
@@ -280,7 +281,7 @@ def test_lz4_is_refused_with_what_to_do_instead(tmp_path: Path) -> None:
 
 
 def test_what_unpacks_to_more_than_its_share_is_stopped_early() -> None:
-    packed = zlib.compress(bytes(200 << 20), 1)
+    packed = zlib.compress(bytes(80 << 20), 1)
     found = find_unpacker(packed)
     assert found is not None
     out = io.BytesIO()
