@@ -206,7 +206,7 @@ def test_bad_input_is_told_before_anything_is_generated(world: Path, tmp_path: P
 def test_a_vocabulary_must_hold_the_codebook(world: Path, tmp_path: Path) -> None:
     tiny_llama(tmp_path / "few", units=UNITS - 1)
     spire = settings(world, tmp_path)["systems"][0] | {"model": str(tmp_path / "few")}
-    with pytest.raises(SpireError, match="knows 59 units, .* a codebook of 60"):
+    with pytest.raises(SpireError, match=r"knows 59 units, .* a codebook of 60"):
         evaluate(config(world, tmp_path / "out", systems=[spire]))
     assert not list((tmp_path / "out").rglob("*answers.jsonl*"))
 
