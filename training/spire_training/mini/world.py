@@ -6,7 +6,7 @@
     OUT/text/mono.LANG.txt            sentences, one a line
     OUT/text/instructions.jsonl       translations asked for in TowerBlocks' form
     OUT/flores/devtest/*.devtest      FLORES-200's layout
-    OUT/wmt23/*                       one sentence a line, source and reference
+    OUT/wmt23/wmt23.SRC-TGT/*         tower-eval's layout
     OUT/corpora/NAME/...              one folder per corpus
     OUT/world.json                    last: the settings, and what was written
 
@@ -79,9 +79,9 @@ def _write_tests(world: World, source: Source, out: Path) -> None:
     wmt = source.draw(world.text.wmt)
     for code in FOREIGN:
         for src, tgt in (("en", code), (code, "en")):
-            folder = out / "wmt23" / f"{src}-{tgt}"
-            _lines(folder / f"source.{src}", [row[src] for row in wmt])
-            _lines(folder / f"reference.{tgt}", [row[tgt] for row in wmt])
+            rows = [{"src": row[src], "ref": row[tgt]} for row in wmt]
+            path = out / "wmt23" / f"wmt23.{src}-{tgt}" / "test.jsonl"
+            _lines(path, [json.dumps(row, ensure_ascii=False) for row in rows])
 
 
 def _write_text(world: World, source: Source, folder: Path) -> None:
