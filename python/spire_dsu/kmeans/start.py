@@ -22,9 +22,13 @@ from spire_dsu.units import assign
 Rows = npt.NDArray[Any]  # float32 or float16
 Float64 = npt.NDArray[np.float64]
 
-ROWS_PER_CLUSTER = 16
-LEAST_ROWS = 10_000
+ROWS_PER_CLUSTER = 8
+LEAST_ROWS = 4096
 """The start is drawn from so many rows; from more it is no better after a few passes."""
+
+GREEDY_CLUSTERS = 64
+GREEDY_TRIALS = 4
+"""Of so few clusters each counts: the best of some rows is taken, one centroid at a time."""
 
 _MOST_TOGETHER = 256
 
@@ -58,7 +62,14 @@ def draw_start(
     while len(chosen) < clusters and nearest.any():
         if check is not None:
             check()
-        room = min(clusters - len(chosen), max(1, len(chosen) // 2), _MOST_TOGETHER)
+        if clusters <= GREEDY_CLUSTERS:
+            kept = draw_apart(sample, nearest, GREEDY_TRIALS, rng)
+            after = [np.minimum(nearest, _distances(sample, [row], threads)) for row in kept]
+            best = min(range(len(kept)), key=lambda trial: float(after[trial].sum()))
+            chosen.append(kept[best])
+            nearest = after[best]
+            continue
+        room = min(clusters - len(chosen), len(chosen), _MOST_TOGETHER)
         kept = draw_apart(sample, nearest, room, rng)
         chosen += kept
         np.minimum(nearest, _distances(sample, kept, threads), out=nearest)
