@@ -27,8 +27,16 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     small = {"num_cpus": 1, "object_store_memory": 80 << 20}
-    made = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
-    made.add_node(**small)
+    for tries_left in (3, 2, 1, 0):
+        made = Cluster()
+        try:
+            made.add_node(**small, include_dashboard=False)
+            made.add_node(**small)
+            break
+        except Exception:  # Ray waits for 30 s, which are not many for a busy machine
+            made.shutdown()
+            if not tries_left:
+                raise
     ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
     yield made
     ray.shutdown()
