@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 NATIVE := $(shell find csrc CMakeLists.txt -type f 2>/dev/null)
 PY_DIRS := python training evaluation tests benchmarks
 
-.PHONY: venv demo test lint format bench mini-encoder speech stubs gpu-check gpu-wheels clean
+.PHONY: venv venv-vllm venv-comet demo test lint format bench mini-encoder speech stubs gpu-check gpu-wheels clean
 
 # Built again when a native source, a dependency or a pin changes; the Python sources are used in place.
 venv: $(VENV)/.installed
@@ -21,6 +21,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(NATIVE)
 	$(PIP) --upgrade pip
 	$(PIP) scikit-build-core pybind11 cmake ninja
 	$(PIP) --no-build-isolation --config-settings=cmake.define.SPIRE_STRICT=ON --editable ".[train,eval,bench,dev]"
+	touch $@
+
+# vLLM and COMET pin what cannot stand beside the rest: each has an environment of its own, and is called
+# there as a program. --no-deps: the frozen lists are complete, and the packages' own pins are not to be had.
+venv-vllm: .venv-vllm/.installed
+venv-comet: .venv-comet/.installed
+
+.venv-%/.installed: environments/%.txt
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	touch $@
 
 demo: venv
@@ -36,7 +46,7 @@ speech:
 	  fi; }
 
 # One thread in each of as many processes as there are cores; SPIRE_TEST_MULTIPLIER=10 digs deeper.
-test: venv speech
+test: venv venv-vllm venv-comet speech
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(nproc) --dist loadfile tests
 
 lint: venv
@@ -59,7 +69,7 @@ mini-encoder: venv speech
 	bash training/recipes/mini/encoder.sh
 
 clean:
-	rm -rf build dist demo scratch
+	rm -rf build dist demo scratch .venv-vllm .venv-comet
 
 # The types of the native module, for editors and mypy; a test holds them in step.
 stubs: venv
