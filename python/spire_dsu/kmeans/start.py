@@ -99,7 +99,7 @@ def draw_apart(rows_TD: Rows, nearest: Float64, count: int, rng: np.random.Gener
     places = np.empty((count, rows_TD.shape[1]), np.float32)
     for row, die in zip(drawn.tolist(), rng.random(count), strict=True):
         gaps = places[: len(kept)] - rows_TD[row]
-        now = np.einsum("nd,nd->n", gaps, gaps).min(initial=nearest[row])
+        now = np.einsum("td,td->t", gaps, gaps).min(initial=nearest[row])
         if die * nearest[row] < now:
             places[len(kept)] = rows_TD[row]
             kept.append(row)
