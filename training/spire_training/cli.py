@@ -122,3 +122,46 @@ def ctc(config: Annotated[Path, typer.Argument(help="TOML, see docs/it.md")]) ->
     from spire_training.ctc.settings import CTCConfig
 
     typer.echo(train_ctc(load_toml(config, CTCConfig)))
+
+
+@app.command()
+def axolotl(
+    config: Annotated[Path, typer.Argument(help="TOML of `train it`")],
+    out: Annotated[Path, typer.Argument(help="YAML to write; conversations come beside it")],
+    gpus: Annotated[int, typer.Option(min=1, help="that Axolotl will run on")] = 4,
+) -> None:
+    """The same instruction tuning for Axolotl: its YAML and the data as JSON lines.
+
+    Axolotl itself pins other versions and lives in an environment of its own.
+
+    Example: spire-dsu train axolotl it.toml axolotl.yml --gpus 4
+    """
+    from spire_dsu.config import load_toml
+    from spire_training.it.axolotl import export_axolotl
+    from spire_training.it.config import ITConfig
+
+    made = export_axolotl(load_toml(config, ITConfig), out, gpus=gpus)
+    typer.echo(f"{made.settings} and {made.conversations}: {made.written:,} conversations")
+    if made.left_out:
+        typer.echo(f"{made.left_out:,} left out: their text would get other token ids", err=True)
+
+
+@app.command()
+def translations(
+    corpus: Annotated[str, typer.Argument(help="corpus:NAME:ROOT:SPLIT[,option=value...]")],
+    out: Annotated[Path, typer.Argument(help="JSON lines to write")],
+    lang: Annotated[str, typer.Option(help="language of the translations, such as de")],
+    sentences: Annotated[
+        str | None, typer.Option(help="FLEURS: the same split in that language, corpus:fleurs:...")
+    ] = None,
+) -> None:
+    """The translations of a speech corpus as JSON lines {"id", "lang", "text"}, for `prepare`.
+
+    Reads the corpus's tables, and no audio; writes one file.
+
+    Example: spire-dsu train translations corpus:covost2:/data/cv-4/en:train st.de.jsonl --lang de
+    """
+    from spire_training.data.translations import write_translations
+
+    written, without = write_translations(corpus, lang, out, sentences)
+    typer.echo(f"wrote {written} translations to {out}; {without} rows have none")
