@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from spire_dsu.corpora import open_corpus
 from spire_dsu.errors import InputError
@@ -41,7 +42,7 @@ def write_translations(
     language(lang)
     texts = None if sentences is None else _by_sentence(sentences)
     written = without = 0
-    with AtomicFile(out) as file:
+    with AtomicFile(Path(out)) as file:
         for row in _rows(corpus):
             about = dict(row.extra)
             text = about.get("translation") if texts is None else texts.get(about["sentence_id"])

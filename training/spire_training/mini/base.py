@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -87,12 +88,14 @@ def _tokenizer(settings: Base, texts: Sequence[Path]) -> PreTrainedTokenizerFast
     inner.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", start), ("</s>", end)]
     )
-    return PreTrainedTokenizerFast(
+    make: Any = PreTrainedTokenizerFast  # it has no types
+    made: PreTrainedTokenizerFast = make(
         tokenizer_object=inner,
         bos_token="<s>",  # noqa: S106
         eos_token="</s>",  # noqa: S106
         unk_token="<unk>",  # noqa: S106
     )
+    return made
 
 
 def _with_plain_bytes(inner: Tokenizer) -> Tokenizer:

@@ -101,4 +101,5 @@ def _as_float(samples: Int16) -> Float32:
 
 
 def _as_int16(samples: Float32) -> Int16:
-    return np.round(np.clip(samples, -1, 1) * np.float32(32767)).astype(np.int16)
+    rounded: Int16 = np.round(np.clip(samples, -1, 1) * np.float32(32767)).astype(np.int16)
+    return rounded
