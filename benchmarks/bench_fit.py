@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -164,10 +166,13 @@ def compare(bench: Benchmark, args: argparse.Namespace) -> None:
         "heldout_by_pass": {name: each.heldout for name, each in courses.items()},
     }
     results: dict[str, Float32] = {}
+    cpu: dict[str, list[float]] = {name: [] for name in fits}  # what a busy machine leaves alone
 
     def run(name: str) -> Callable[[], None]:
         def timed() -> None:
+            begun = time.process_time()
             results[name] = fits[name](passes[name])
+            cpu[name].append(time.process_time() - begun)
 
         return timed
 
@@ -184,6 +189,10 @@ def compare(bench: Benchmark, args: argparse.Namespace) -> None:
         bench.figure(f"vs_{figure}", times["ours"].speedup_over(times[peer]))
         bench.figure(f"heldout_ratio_{figure}", reached["ours"] / reached[peer])
         bench.figure(f"passes_{figure}", passes[peer])
+        bench.figure(
+            f"cpu_vs_{figure}", statistics.median(cpu[peer]) / statistics.median(cpu["ours"])
+        )
+    bench.settings["cpu_seconds"] = cpu
     bench.figure("passes", passes["ours"])
     bench.figure("seconds", times["ours"].median)
 
