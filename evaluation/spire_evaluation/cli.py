@@ -210,3 +210,50 @@ def report(
     from spire_evaluation.report import render
 
     typer.echo(f"wrote {render(out)}, and .html beside it")
+
+
+@app.command()
+def answer(
+    audio: Annotated[list[Path], typer.Argument(help="wav, flac, ogg, opus or mp3 files.")],
+    model: Annotated[str, typer.Option(help="An instructed Spire model: folder or hub id.")],
+    task: Annotated[
+        str, typer.Option(help="asr, or st:LANGUAGE (st:de), from English speech.")
+    ] = "asr",
+    units: Annotated[str, typer.Option(help="The discretizer: preset, folder, hub id.")] = "spire",
+    style: Annotated[str, typer.Option(help="White space of the prompt.")] = "spirelm",
+    engine: Annotated[
+        Literal["vllm", "transformers"], typer.Option(help="vllm has an environment of its own.")
+    ] = "vllm",
+    dtype: Annotated[
+        Literal["bfloat16", "float16", "float32"], typer.Option(help="Of the model.")
+    ] = "bfloat16",
+    max_new_tokens: Annotated[int, typer.Option(help="An answer is cut after so many.")] = 256,
+) -> None:
+    """Transcribes or translates English speech with a Spire model.
+
+    Prints a JSON line per file, in order: id, source, status, text, finish. A file that cannot be
+    read has its reason as status, and the exit status is then 1.
+
+    Example: spire-dsu eval answer talk.wav --model utter-project/SpireFull --task st:de
+    """
+    import dataclasses
+
+    from spire_dsu.discretizer import Discretizer
+    from spire_dsu.llm.generation import GenerationConfig
+    from spire_evaluation.answer import answer_files, target_of
+
+    target = target_of(task)
+    found = answer_files(
+        audio,
+        model=model,
+        discretizer=Discretizer.from_pretrained(units),
+        target=target,
+        style=style,
+        config=GenerationConfig(engine=engine, dtype=dtype, max_new_tokens=max_new_tokens),
+    )
+    bad = False
+    for each in found:
+        row = {key: str(value) for key, value in dataclasses.asdict(each).items() if value}
+        typer.echo(json.dumps({"text": "", **row}, ensure_ascii=False))
+        bad |= each.status != "ok"
+    raise typer.Exit(1 if bad else 0)

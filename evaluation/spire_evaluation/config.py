@@ -41,6 +41,8 @@ class TestConfig(Config):
         references: fleurs-st: FLORES-200's folder; a recording's translation is then the line of
             FLORES beside its own, as in the paper. None takes FLEURS's own in the other language.
         shots: worked examples for systems that take them: JSON lines with source and text.
+        noise: also with white noise at these ratios of signal to noise, in dB (ASR only).
+        speed: also played at these speeds (ASR only).
     """
 
     __test__ = False
@@ -52,6 +54,8 @@ class TestConfig(Config):
     units: Path | None = None
     references: Path | None = None
     shots: Path | None = None
+    noise: list[float] = Field(default_factory=list)
+    speed: list[Annotated[float, Field(ge=0.25, le=4)]] = Field(default_factory=list)
 
 
 class SpeechConfig(Config):

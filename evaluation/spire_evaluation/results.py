@@ -58,7 +58,9 @@ def score_all(
             continue
         say(f"scores of {test.key}")
         metrics = config.metrics.get(test.task, [])
-        scored[test.key] = _cached(config, test, "", metrics, systems, test.references())
+        found = _cached(config, test, "", metrics, systems, test.references())
+        # Harder versions of a test set make curves: comparing them would dilute the other p-values.
+        scored[test.key] = found | {"pairs": []} if "@" in test.key else found
         extra[test.key] = _extra(config, test, metrics, answers)
     _correct(scored)
     return Results(scored, {key: found for key, found in extra.items() if found}, answers)

@@ -6,6 +6,8 @@
     OUT/answers/SYSTEM/                 what each system remembers of its answers
     OUT/predictions/SYSTEM/TEST.jsonl   what `spire-dsu eval score --hyps` reads
     OUT/scores/TEST.json                scores, intervals, comparisons
+    OUT/robustness/                     recordings with noise, or at another speed
+    OUT/harness/SYSTEM.yaml             for lm-evaluation-harness
     OUT/report.{json,md,html}
 
 Everything that can be wrong is looked for before the first answer. A killed run goes on; a finished
@@ -21,9 +23,11 @@ from typing import Any
 from spire_dsu.config import write_resolved
 from spire_dsu.errors import ConfigError
 from spire_evaluation.config import RunConfig
+from spire_evaluation.harness import write_harness
 from spire_evaluation.items import SPEECH, TestSet, write_predictions, write_references
 from spire_evaluation.report import write_report
 from spire_evaluation.results import score_all
+from spire_evaluation.robustness import variants
 from spire_evaluation.speech import UnitTable, load_units
 from spire_evaluation.systems import Answered, System, make_systems
 from spire_evaluation.systems.base import Progress, file_name
@@ -63,6 +67,8 @@ def evaluate(config: RunConfig, *, say: Say = _silent) -> Path:
         write_references(out / "references" / f"{file_name(test.key)}.jsonl", test)
     units = _units(config, systems, chosen, folders, say)
     answers = _answer(systems, chosen, units, out, say)
+    if config.harness:
+        write_harness(config.systems, out / "harness")
     results = score_all(config, tests, answers, say)
     provenance = _provenance(config, systems, tests, units)
     return write_report(config, tests, results, units, provenance)
@@ -74,9 +80,10 @@ def _tests(config: RunConfig) -> tuple[list[TestSet], dict[str, Path]]:
     folders: dict[str, Path] = {}
     for each in config.tests:
         found = read_tests(each)
-        tests += found
         if each.units is not None:
             folders |= {test.key: each.units for test in found}
+        for test in found:
+            tests += [test, *variants(test, each, config.out / "robustness")]
     keys = [test.key for test in tests]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:

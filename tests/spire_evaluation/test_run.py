@@ -47,7 +47,8 @@ def settings(root: Path, out: Path) -> dict[str, Any]:
     return {
         "out": str(out),
         "tests": [
-            {"kind": "librispeech", "folder": str(root / "LibriSpeech"), "parts": ["test-clean"]},
+            {"kind": "librispeech", "folder": str(root / "LibriSpeech"), "parts": ["test-clean"],
+             "noise": [10.0], "speed": [1.25]},
             {"kind": "flores", "folder": str(root / "flores"), "parts": ["en-de", "de-en"]},
             {"kind": "fleurs-st", "folder": str(root / "fleurs"), "parts": ["en-de"]},
             {"kind": "ape", "folder": str(root / "tower"), "parts": ["en-de"]},
@@ -76,7 +77,7 @@ def config(root: Path, out: Path, **changes: Any) -> RunConfig:
 def done(world: Path) -> Path:
     said: list[str] = []
     evaluate(config(world, world / "out"), say=said.append)
-    assert any("units of 2 test sets" in line for line in said)
+    assert any("units of 4 test sets" in line for line in said)
     return world / "out"
 
 
@@ -92,7 +93,8 @@ def test_every_item_is_answered_by_every_system(done: Path) -> None:
     names = {str(p.relative_to(done / "predictions")) for p in done.rglob("predictions/*/*")}
     assert names == {
         *(f"spire/{key}.jsonl" for key in ("librispeech.test-clean", "flores.en-de",
-           "flores.de-en", "fleurs-st.en-de", "ape.en-de", "ner.en")),
+           "flores.de-en", "fleurs-st.en-de", "ape.en-de", "ner.en",
+           "librispeech.test-clean@noise10", "librispeech.test-clean@speed1.25")),
         *(f"spire cascade{label}/fleurs-st.en-de.jsonl" for label in ("", ".gold", ".transcripts")),
         "base/flores.en-de.jsonl", "base/flores.de-en.jsonl", "other/librispeech.test-clean.jsonl",
     }  # fmt: skip
@@ -120,7 +122,13 @@ def test_the_report_has_the_papers_tables(done: Path) -> None:
     assert pair["p_holm"] >= pair["p_value"]
     (cascade,) = document["cascades"]
     assert cascade["lost_by_asr"] == cascade["gold_transcript"] - cascade["cascade"]
+    curves = {row["change"]: row for row in document["curves"]}
+    assert [point["at"] for point in curves["noise"]["points"]] == [None, 10.0]
+    assert [point["at"] for point in curves["speed"]["points"]] == [1.0, 1.25]
+    assert scores["librispeech/test-clean@noise10"]["pairs"] == []
     units = {row["test"]: row for row in document["units"]}
+    faster = units["librispeech/test-clean@speed1.25"]["seconds"]
+    assert faster == pytest.approx(units["librispeech/test-clean"]["seconds"] / 1.25, rel=0.06)
     assert units["librispeech/test-clean"]["without_units"] == {"missing": 1}
     assert units["fleurs-st/en-de"]["frames_per_unit"] > 1
     lengths = {(row["system"], row["test"]): row for row in document["lengths"]}
@@ -241,3 +249,34 @@ files = {{ "librispeech/test-clean" = "{world}/other.jsonl" }}
     result = CliRunner().invoke(app, ["run", str(path)])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "out/report.md").read_text().startswith("# Evaluation\n")
+
+
+def test_the_harness_gets_a_configuration_of_each_language_model(done: Path, world: Path) -> None:
+    found = {p.stem: json.loads(p.read_text()) for p in (done / "harness").iterdir()}
+    assert set(found) == {"spire", "base"}
+    assert found["spire"]["model_args"] == {"pretrained": str(world / "llm"), "dtype": "float32"}
+    assert found["spire"]["apply_chat_template"] is True
+    assert found["base"]["apply_chat_template"] is False
+    assert set(found["base"]["tasks"]) == {"mmlu", "arc_challenge", "belebele", "hellaswag"}
+
+
+def test_answer_transcribes_and_translates(world: Path, done: Path, tmp_path: Path) -> None:
+    audio = world / "LibriSpeech/test-clean/121/121726/121-121726-0000.flac"
+    arguments = ["answer", str(audio), str(tmp_path / "gone.wav"), "--model", str(world / "llm"),
+                 "--units", str(world / "units"), "--engine", "transformers", "--dtype", "float32",
+                 "--max-new-tokens", "6"]  # fmt: skip
+    outputs = {}
+    for task in ("asr", "st:de"):
+        result = CliRunner().invoke(app, [*arguments, "--task", task])
+        assert result.exit_code == 1, result.output  # one of the two files is not there
+        rows = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+        assert [row["status"] for row in rows] == ["ok", "missing"]
+        assert "gone.wav" in rows[1]["message"]
+        outputs[task] = rows[0]["text"]
+    # The very answer that `eval run` gave to the same recording, of the same prompt.
+    lines = (done / "predictions/spire/librispeech.test-clean.jsonl").read_text().splitlines()
+    assert outputs["asr"] == json.loads(lines[0])["text"]
+    for task, message in (("tts", "unknown task 'tts'"), ("st:xx", "'xx'")):
+        result = CliRunner().invoke(app, [*arguments, "--task", task])
+        assert isinstance(result.exception, SpireError)
+        assert message in str(result.exception)

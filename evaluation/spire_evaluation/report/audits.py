@@ -139,3 +139,32 @@ def _by_merging(test: TestSet, results: Results, units: UnitTable) -> dict[str, 
                 for s in sums
             ]
     return found
+
+
+def curves(tests: Sequence[TestSet], results: Results) -> list[Json]:
+    """Word errors under noise and at other speeds: a point for each harder version of a test set.
+
+    Each curve begins with the recordings as they are: speed 1, and noise None.
+    """
+    rows: list[Json] = []
+    for base in tests:
+        versions = [t.key for t in tests if t.key.startswith(f"{base.key}@")]
+        for what in ("noise", "speed"):
+            start = f"{base.key}@{what}"
+            levels = {float(k.removeprefix(start)): k for k in versions if k.startswith(start)}
+            if not levels:
+                continue
+            for system in results.tests.get(base.key, {}).get("systems", {}).get("wer", {}):
+                points: list[Json] = [
+                    {"at": level, "wer": _wer(results, levels[level], system)}
+                    for level in sorted(levels)
+                ]
+                plain = {"at": 1.0 if what == "speed" else None}
+                points.insert(0, plain | {"wer": _wer(results, base.key, system)})
+                rows.append({"test": base.key, "system": system, "change": what, "points": points})
+    return rows
+
+
+def _wer(results: Results, key: str, system: str) -> float | None:
+    found = results.score(key, "wer", system)
+    return percent(found["score"], "fraction") if found else None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 COLOURS = ("#3b76a8", "#c2662d", "#5b8c4a", "#8a5aa3", "#b8923a", "#5aa3a0", "#a84f6b", "#777f88")
 _LEFT, _TOP, _HEIGHT, _BOTTOM = 44, 12, 200, 44
@@ -50,6 +51,36 @@ def bars(columns: Sequence[str], series: Sequence[Series]) -> str:
     )
 
 
+def lines(title: str, curves: Sequence[Mapping[str, Any]]) -> str:
+    """Word error rate over the points of each curve, evenly spaced in their order."""
+    names = [point["at"] for point in curves[0]["points"]]
+    values = [p["wer"] for curve in curves for p in curve["points"] if p["wer"] is not None]
+    top = _nice(max(values, default=1.0))
+    step = 90
+    width = _LEFT + step * len(names) + 12
+    parts = [_level(top * k / 4, top, width) for k in range(5)]
+    for place, name in enumerate(names):
+        x, label = _LEFT + step * (place + 0.5), "as it is" if place == 0 else f"{name:g}"
+        parts.append(
+            f'<text x="{x:.1f}" y="{_TOP + _HEIGHT + 14}" text-anchor="middle">{label}</text>'
+        )
+    for number, curve in enumerate(curves):
+        points = [
+            (_LEFT + step * (place + 0.5), _y(point["wer"], top))
+            for place, point in enumerate(curve["points"])
+            if point["wer"] is not None
+        ]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        colour = COLOURS[number % len(COLOURS)]
+        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{path}"/>')
+    parts += _names([curve["system"] for curve in curves])
+    height = _TOP + _HEIGHT + _BOTTOM + 16 * len(curves)
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">'
+        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
+    )
+
+
 def _bar(series: Series, group: int, place: int, x: float, top: float, column: str) -> str:
     value, interval = series.values[group], series.intervals[group]
     printed = series.printed[group]
@@ -72,15 +103,20 @@ def _bar(series: Series, group: int, place: int, x: float, top: float, column: s
 
 
 def _legend(series: Sequence[Series]) -> list[str]:
-    parts = []
-    for place, each in enumerate(series):
-        y = _TOP + _HEIGHT + 30 + 16 * place
-        colour = f"c{place % len(COLOURS)}"
-        parts.append(f'<rect class="{colour}" x="{_LEFT}" y="{y}" width="10" height="10"/>')
-        parts.append(f'<text x="{_LEFT + 16}" y="{y + 9}">{escape(each.name)}</text>')
+    parts = _names([each.name for each in series])
     y = _TOP + _HEIGHT + 30 + 16 * len(series)
     parts.append(_line(_LEFT, y - 1, _LEFT + 10, y - 1, "paper"))
     parts.append(f'<text x="{_LEFT + 16}" y="{y + 3}">printed in the paper</text>')
+    return parts
+
+
+def _names(names: Sequence[str]) -> list[str]:
+    parts = []
+    for place, name in enumerate(names):
+        y = _TOP + _HEIGHT + 30 + 16 * place
+        colour = f"c{place % len(COLOURS)}"
+        parts.append(f'<rect class="{colour}" x="{_LEFT}" y="{y}" width="10" height="10"/>')
+        parts.append(f'<text x="{_LEFT + 16}" y="{y + 9}">{escape(name)}</text>')
     return parts
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from spire_evaluation.config import RunConfig
 from spire_evaluation.items import TestSet
-from spire_evaluation.report.audits import cascades, lengths, unit_rates
+from spire_evaluation.report.audits import cascades, curves, lengths, unit_rates
 from spire_evaluation.report.tables import data_seen, paper_tables
 from spire_evaluation.results import Results
 from spire_evaluation.speech import UnitTable
@@ -28,7 +28,7 @@ def build(
     Returns:
         tables: those of the paper that a system of this run has a number for.
         scores: test set -> systems and pairs, as `spire-dsu eval compare` gives them.
-        cascades, lengths, units: the audits.
+        cascades, lengths, curves, units: the audits.
         provenance: what decided all of it.
     """
     return {
@@ -49,6 +49,7 @@ def build(
         "scores": results.tests,
         "cascades": cascades(tests, results),
         "lengths": lengths(tests, results),
+        "curves": curves(tests, results),
         "units": unit_rates(tests, results, units),
         "provenance": provenance,
     }

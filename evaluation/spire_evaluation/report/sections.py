@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from spire_evaluation.report.charts import Series, bars
+from spire_evaluation.report.charts import Series, bars, lines
 from spire_evaluation.report.tables import percent
 
 Json = dict[str, Any]
@@ -38,6 +38,7 @@ def sections(document: Json) -> list[Section]:
     optional = (
         _pairs(document["scores"]),
         _cascades(document["cascades"]),
+        _curves(document["curves"]),
         _lengths(document["lengths"]),
         _units(document["units"]),
         _merging(document["units"]),
@@ -191,6 +192,23 @@ def _cascades(cascades: list[Json]) -> Section:
     header = ["system", "test set", "metric", "cascade", "of gold transcripts", "lost by ASR"]
     notes = ["What translating the gold transcript would gain is what the recognition loses."]
     return Section("Cascades", notes, [*header, "WER of transcripts"], rows, 4)
+
+
+def _curves(curves: list[Json]) -> Section:
+    rows = []
+    for each in curves:
+        for point in each["points"]:
+            at = "none" if point["at"] is None else f"{point['at']:g}"
+            rows.append([each["test"], each["system"], each["change"], at, _number(point["wer"])])
+    header = ["test set", "system", "change", "at", "WER"]
+    notes = ["noise: white, dB from the speech down to it; speed: a factor, the pitch changes too."]
+    charts = [
+        lines(
+            f"{test}, {change}", [e for e in curves if (e["test"], e["change"]) == (test, change)]
+        )
+        for test, change in dict.fromkeys((e["test"], e["change"]) for e in curves)
+    ]
+    return Section("Robustness", notes, header, rows, 2, charts)
 
 
 def _lengths(lengths: list[Json]) -> Section:
