@@ -70,7 +70,8 @@ def cpt(
     """
     from spire_training.cpt.command import run
 
-    typer.echo(run(config, nproc))
+    finished = run(config, nproc)
+    typer.echo("finished" if finished else "stopped in good order; the same command goes on")
 
 
 @app.command("prepare")

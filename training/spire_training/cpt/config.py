@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
 from spire_dsu.config import Config
 from spire_dsu.errors import ConfigError
 from spire_dsu.files import sha256_of_file
+
+_VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model")
 
 
 class BatchConfig(Config):
@@ -189,3 +192,19 @@ def run_facts(config: CptConfig) -> dict[str, JsonValue]:
     weights = sorted(config.model.glob("*.safetensors"))
     facts["model.weights"] = [[path.name, path.stat().st_size] for path in weights]
     return facts
+
+
+def check_tokenizer(config: CptConfig, manifest: Mapping[str, Any]) -> None:
+    """Refuses a model whose tokenizer is not the one that the data was made with.
+
+    Args:
+        config: the run's.
+        manifest: of the packed folder, which has the digests of its tokenizer's files.
+
+    Raises:
+        ConfigError: a file of the vocabulary differs.
+    """
+    for name, digest in manifest.get("tokenizer", {}).items():
+        path = config.model / name
+        if name in _VOCABULARY_FILES and path.is_file() and sha256_of_file(path) != digest:
+            raise ConfigError(f"{path} is not the {name} that {config.data} was made with")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import signal
 import threading
 import time
@@ -16,8 +17,10 @@ from typing import Any
 from spire_dsu.config import write_resolved
 from spire_dsu.errors import SpireError
 from spire_dsu.files import write_atomically
+from spire_dsu.locking import lock_folder, remove_folder
+from spire_dsu.storage import DISK
 from spire_training.cpt import checkpoint
-from spire_training.cpt.config import CptConfig, run_facts
+from spire_training.cpt.config import CptConfig, check_tokenizer, run_facts
 from spire_training.cpt.export import export
 from spire_training.cpt.logs import Log, is_spike, losses, open_log, recent
 from spire_training.cpt.parallel import any_process, is_first, process_groups
@@ -49,11 +52,12 @@ def train(config: CptConfig, store: Any = None) -> bool:
     if (config.out / "hf").exists():
         return True
     rows, held = PackedRows(config.data), PackedRows(config.data, "held")
+    check_tokenizer(config, rows.manifest)
     facts = run_facts(config)
     folder = config.out / "checkpoints"
     step = checkpoint.latest_step(folder, facts)
-    with process_groups(config.parallel, store), _told_to_stop() as told:
-        if is_first() and not step:
+    with _alone_in(config.out), process_groups(config.parallel, store), _told_to_stop() as told:
+        if is_first():
             rows.verify()
             held.verify()
         trainer = Trainer(config, rows, held, step)
@@ -135,6 +139,21 @@ def _stop(trainer: Trainer, step: int, reason: str) -> None:
         f"{trainer.config.out}: stopped at update {step + 1}: {reason}; its rows are "
         f"in {path}, and the last checkpoint is as it was"
     )
+
+
+@contextlib.contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Keeps a second run out of the folder; the first process does it for all."""
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    folder = out / ".tmp" / "run"
+    lock = lock_folder(folder, DISK)
+    try:
+        yield
+        remove_folder(folder, lock, DISK)
+    finally:
+        os.close(lock)
 
 
 @contextlib.contextmanager
