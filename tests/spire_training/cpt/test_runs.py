@@ -139,6 +139,27 @@ def test_number_of_processes_may_change(folder: Path) -> None:
     assert losses(curve(config.out)) == pytest.approx(reference, rel=1e-5)
 
 
+def test_bfloat16_goes_on_exactly(folder: Path) -> None:
+    """The weights are rounded; what goes on are the float32 ones behind them."""
+    whole = cpt_makers.config(folder, "whole-bf16", precision="bf16")
+    assert run(cpt_inside.train, whole)
+    assert losses(curve(whole.out))[-1] < 0.7 * losses(curve(whole.out))[0]
+    parted = cpt_makers.config(folder, "parted-bf16", precision="bf16")
+    processes, wait = start(cpt_inside.train, parted)
+    while _lines(parted.out) < 4:
+        time.sleep(0.002)
+    os.kill(processes[0].pid, signal.SIGTERM)
+    assert wait() == [(False,)]
+    assert run(cpt_inside.train, parted)
+    assert curve(parted.out) == curve(whole.out)
+    for name, value in _raw(whole.out / "hf").items():
+        assert _raw(parted.out / "hf")[name] == value
+
+
+def _raw(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
+
+
 def test_a_finished_run_stays(folder: Path) -> None:
     before = (folder / "alone" / "log.csv").read_bytes()
     assert run(cpt_inside.train, cpt_makers.config(folder, "alone"))
@@ -155,18 +176,25 @@ def test_another_run_is_refused_by_name(folder: Path) -> None:
     assert "optimizer.lr was 0.003, is 0.002" in result
 
 
-def test_not_a_number_stops_and_keeps_the_rows(folder: Path) -> None:
-    config = cpt_makers.config(folder, "poisoned")
-    result = start(cpt_inside.train_poisoned, config, 4)[1]()[0]
+@pytest.mark.parametrize(
+    ("at", "stops", "saved", "reason"),
+    [(4, 5, 3, "the loss is nan"), (6, 6, 3, "a weight is not a number")],
+)
+def test_not_a_number_stops_and_keeps_the_rows(
+    folder: Path, at: int, stops: int, saved: int, reason: str
+) -> None:
+    config = cpt_makers.config(folder, f"poisoned-{at}")
+    result = start(cpt_inside.train_poisoned, config, at)[1]()[0]
     assert "TrainingError" in result
-    assert "update 5" in result
+    assert f"update {stops}: {reason}" in result
     report = json.loads((config.out / "stopped.json").read_text())
     from spire_training.data.packed import order
 
-    assert report["step"] == 5
-    assert report["rows"] == order(0, 0, 48)[32:40].tolist()
+    assert report["step"] == stops
+    rows = [int(order(0, n // 48, 48)[n % 48]) for n in range(8 * stops - 8, 8 * stops)]
+    assert report["rows"] == rows
     latest = json.loads((config.out / "checkpoints" / "latest.json").read_text())
-    assert latest["step"] == 3
+    assert latest["step"] == saved
     assert run(cpt_inside.train, config), "it goes on from the last good checkpoint"
     assert all(math.isfinite(loss) for loss in losses(curve(config.out)))
 

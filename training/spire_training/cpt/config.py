@@ -36,7 +36,7 @@ class OptimizerConfig(Config):
         min_lr: where the cosine ends.
         warmup_steps: updates over which the rate rises linearly from 0.
         weight_decay: on matrices; norms are not decayed.
-        clip: the largest norm of the gradient over all weights; 0 clips nothing.
+        clip: the largest norm of the gradient over all weights.
     """
 
     lr: float = Field(default=3e-5, gt=0)
@@ -46,7 +46,7 @@ class OptimizerConfig(Config):
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.95, ge=0, lt=1)
     eps: float = Field(default=1e-8, gt=0)
-    clip: float = Field(default=1.0, ge=0)
+    clip: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _ends_below(self) -> OptimizerConfig:

@@ -93,10 +93,10 @@ def _run(
         loss, lr = values["loss"], trainer.lr
         spike = is_spike(loss, list(before), config.guard.spike, config.guard.window)
         if any_process(spike) or not math.isfinite(loss):
-            _stop(trainer, step, f"the loss is {loss:.6g}")
+            _stop(trainer, step + 1, f"the loss is {loss:.6g}")
         norm = trainer.update()
         if not math.isfinite(norm):
-            _stop(trainer, step, f"the norm of the gradient is {norm}")
+            _stop(trainer, step + 1, f"the norm of the gradient is {norm}")
         step += 1
         before.append(loss)
         line = {
@@ -117,6 +117,8 @@ def _run(
             log.line(line)
         stopping = any_process(told.is_set())
         if stopping or step % config.checkpoint.every == 0 or step == trainer.steps:
+            if not trainer.is_finite():  # before it becomes the state to go on from
+                _stop(trainer, step, "a weight is not a number")
             checkpoint.save(folder, step, trainer.state, facts, config.checkpoint.keep)
         if stopping and step < trainer.steps:
             return False
@@ -124,19 +126,19 @@ def _run(
     return True
 
 
-def _stop(trainer: Trainer, step: int, reason: str) -> None:
+def _stop(trainer: Trainer, update: int, reason: str) -> None:
     """Records what was being learned when it went bad, and ends the run."""
     report = {
-        "step": step + 1,
+        "step": update,
         "reason": reason,
-        "rows": trainer.row_ids(step),
+        "rows": trainer.row_ids(update - 1),
         "data": str(trainer.config.data),
     }
     path = trainer.config.out / "stopped.json"
     if is_first():
         write_atomically(path, json.dumps(report, indent=1).encode())
     raise TrainingError(
-        f"{trainer.config.out}: stopped at update {step + 1}: {reason}; its rows are "
+        f"{trainer.config.out}: stopped at update {update}: {reason}; its rows are "
         f"in {path}, and the last checkpoint is as it was"
     )
 

@@ -24,7 +24,7 @@ from spire_training.cpt.config import CptConfig
 from spire_training.cpt.data import Batch, RowOrder, make_batch, numbers_of_rank
 from spire_training.cpt.loss import over_all, weighted
 from spire_training.cpt.model import Built, build
-from spire_training.cpt.parallel import device
+from spire_training.cpt.parallel import any_process, device
 from spire_training.data.packed import PackedRows
 
 
@@ -130,7 +130,12 @@ class Trainer:
         """Clips the gradients and takes a step; returns their norm before the clipping."""
         _, norm, _ = self.optimizer.step()
         self.scheduler.step(increment=self.config.batch.sequences)
-        return float(norm or 0.0)
+        return float(norm)
+
+    def is_finite(self) -> bool:
+        """Whether every weight is a number, in all processes."""
+        bad = [~p.isfinite().all() for p in self.built.model.parameters()]
+        return not any_process(bool(torch.stack(bad).any()))
 
     @property
     def lr(self) -> float:
