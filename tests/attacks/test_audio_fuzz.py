@@ -20,7 +20,7 @@ from audio_makers import encode, flac_of_constants, ogg_pages, pcm16, sealed, vo
 from spire_dsu.audio import IsolatedDecoder
 from spire_dsu.errors import AudioError, Reason
 
-ROUNDS = 220 * int(os.environ.get("SPIRE_TEST_MULTIPLIER", "1"))
+ROUNDS = 340 * int(os.environ.get("SPIRE_TEST_MULTIPLIER", "1"))
 EDGES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80")
 
 SEEDS = {

@@ -31,7 +31,6 @@ class Spec(Config):
         max_seconds: longer recordings and segments are refused.
         timeout_seconds: for decoding one recording.
         decoders: decoding processes of each worker; None: one, and more beside a GPU.
-        ahead_seconds: audio that is decoded before the encoder asks for it.
     """
 
     model: str
@@ -42,7 +41,6 @@ class Spec(Config):
     max_seconds: float = Field(default=MAX_SECONDS, gt=0)
     timeout_seconds: float = Field(default=60.0, gt=0)
     decoders: int | None = Field(default=None, ge=1)
-    ahead_seconds: float = Field(default=1200.0, gt=0)
 
 
 class Target(Config):
@@ -64,13 +62,11 @@ class Facts(Config):
 
     Attributes:
         fingerprint: what decides the units.
-        device: "cpu", or "cuda".
-        devices: GPUs that it sees.
+        devices: GPUs that it sees; none where it works on the CPU.
         memory: bytes of its resident memory.
     """
 
     fingerprint: dict[str, JsonValue]
-    device: str
     devices: int
     memory: int
 

@@ -21,6 +21,7 @@ from spire_dsu.manifest import Manifest
 from spire_dsu.shards import write_shard
 from spire_dsu.types import SAMPLING_RATE, Float32, UnitRow, Units
 
+AHEAD_SECONDS = 1200.0
 GPU_PACK_SECONDS = 300.0
 _MOST_GPU_DECODERS = 16
 _CARRIED = ("id", "text", "lang", "speaker", "source", "offset", "duration")
@@ -69,13 +70,11 @@ class Model:
     Attributes:
         encode: waveforms in, their units out.
         fingerprint: what decides the units, with `num_clusters`.
-        device: "cpu", or "cuda".
-        devices: GPUs that the process sees.
+        devices: GPUs that the process sees; none where it works on the CPU.
     """
 
     encode: Encode
     fingerprint: dict[str, JsonValue]
-    device: str = "cpu"
     devices: int = 0
 
 
@@ -104,7 +103,6 @@ def load_model(spec: Spec) -> Model:
             "torch": str(torch.__version__),
             "hardware": torch.cuda.get_device_name(device) if on_gpu else hardware,
         },
-        device=device.type,
         devices=torch.cuda.device_count() if on_gpu else 0,
     )
 
@@ -123,16 +121,16 @@ class ShardWorker:
             SpireError: the model or the file of rows cannot be used.
         """
         self._model = model or load_model(spec)
-        on_gpu = self._model.device == "cuda"
+        pack_seconds = GPU_PACK_SECONDS if self._model.devices else 0
         self._max_seconds = spec.max_seconds
-        self._packs = Packs(self._model.encode, round(GPU_PACK_SECONDS * SAMPLING_RATE) * on_gpu)
+        self._packs = Packs(self._model.encode, round(pack_seconds * SAMPLING_RATE))
         self._target: Target | None = None
         self._samples, self._counts, self._examples = 0, Counter[str](), dict[str, str]()
         self.feed = Feed(
             Manifest(spec.rows),
             spec.rows_per_shard,
             decoders=spec.decoders or self._default_decoders(),
-            ahead_seconds=spec.ahead_seconds,
+            ahead_seconds=AHEAD_SECONDS,
             max_seconds=spec.max_seconds,
             timeout_seconds=spec.timeout_seconds,
         )
@@ -148,7 +146,6 @@ class ShardWorker:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
         return Facts(
             fingerprint={**self._model.fingerprint, "max_seconds": self._max_seconds},
-            device=self._model.device,
             devices=self._model.devices,
             memory=pages * os.sysconf("SC_PAGE_SIZE"),
         )
