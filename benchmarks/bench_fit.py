@@ -6,10 +6,11 @@ All get the same float32 features in memory and the same number of threads, and 
 mean squared distance of frames that none of them saw (held-out inertia). First each runs its usual
 course, untimed: ours until its own early stop; faiss its 25 iterations (or fewer, once they gain
 nothing), over all frames and not the 256 a centroid that it takes unasked; scikit-learn 12 epochs
-(likewise) with the settings by which HuBERT's units are made (batches of 10,000, no reassignment), but with one random start, for its k-means++
-takes longer than all the rest. The level is 0.5 % above the best inertia that one of these reaches.
-Then each is given as few passes as bring it to the level (or its whole course where that does not),
-and is timed, in turns. The time of ours includes k-means++ and the held-out inertia of every pass.
+(likewise) with the settings by which HuBERT's units are made (batches of 10,000, no reassignment),
+but with one random start, for its k-means++ takes longer than all the rest. The level is 0.5 %
+above the best inertia that one of these reaches. Then each is given as few passes as bring it to
+the level (or its whole course where that does not), and is timed, in turns. The time of ours
+includes k-means++ and the held-out inertia of every pass.
 """
 
 from __future__ import annotations
