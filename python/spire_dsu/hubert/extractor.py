@@ -72,7 +72,8 @@ class Extractor:
         first_norm = norms[0]
         assert first_norm is not None, "both kinds of extractor normalise after convolution 0"
         self._first_weight, self._first_bias, self._first_norm = weights[0], biases[0], first_norm
-        self._by_rows = self._normalised_by_rows() if arch.feat_extract_norm == "layer" else None
+        by_rows = arch.feat_extract_norm == "layer"
+        self._by_rows = self._normalised_by_rows(tensors) if by_rows else None
         self._later = []
         for i in range(1, len(names)):
             # [out, in, kernel] -> [out, kernel * in]: the order of a row of overlapping input
@@ -125,14 +126,10 @@ class Extractor:
                 rows = F.gelu(self._ops.layer_norm(rows, *conv.norm, NORM_EPS))
         return rows
 
-    def _normalised_by_rows(self) -> FirstLayer:
+    def _normalised_by_rows(self, tensors: Mapping[str, Tensor]) -> FirstLayer:
         kernel, stride = self._arch.conv_kernel[0], self._arch.conv_stride[0]
-        weight = torch.cat([self._first_weight[:, 0], self._first_bias[:, None]], 1).double()
-        centred = weight - weight.mean(0)
-        # |root @ x|^2 is the variance over channels of the convolution of x (with 1 for the bias).
-        root = torch.linalg.qr(centred / centred.shape[0] ** 0.5, mode="r").R.float().t()
-        gain, shift = self._first_norm
-        multiply = self._ops.linear((gain[:, None] * centred).float(), shift, gelu=True)
+        weight, root, shift = folded_first_layer(self._arch, tensors)
+        multiply = self._ops.linear(weight, shift, gelu=True)
 
         def first(samples: Tensor) -> Tensor:
             rows = F.pad(samples.unfold(0, kernel, stride), (0, 1), value=1.0)
@@ -174,3 +171,22 @@ class Extractor:
             squares += rows.t() @ rows
         mean = total / count
         return mean, squares / count - torch.outer(mean, mean)
+
+
+def folded_first_layer(
+    arch: Architecture, tensors: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Convolution 0 and the layer norm after it as one product, for a row of samples and a 1.
+
+    Returns:
+        float32: weight [C, kernel + 1], the last column being the bias; root, so that
+        |root^T x|^2 is the variance over channels of the convolution of x; shift [C].
+    """
+    name = "feature_extractor.conv_layers.0"
+    weight = tensors[f"{name}.conv.weight"]
+    bias = tensors[f"{name}.conv.bias"] if arch.conv_bias else weight.new_zeros(weight.shape[0])
+    wide = torch.cat([weight[:, 0], bias[:, None]], 1).double()
+    centred = wide - wide.mean(0)
+    root = torch.linalg.qr(centred / centred.shape[0] ** 0.5, mode="r").R.float().t()
+    gain, shift = tensors[f"{name}.layer_norm.weight"], tensors[f"{name}.layer_norm.bias"]
+    return (gain[:, None] * centred).float(), root, shift

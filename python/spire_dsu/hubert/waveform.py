@@ -30,6 +30,11 @@ class Normalised:
         variance = _sum(wave_S, lambda part: (part - self._mean).square_()) / length
         self._factor = (variance + eps) ** -0.5
 
+    @property
+    def moments(self) -> tuple[float, float]:
+        """What is subtracted, and what is multiplied with after."""
+        return self._mean, self._factor
+
     def slice(self, start: int, stop: int) -> Tensor:
         """float32 [stop - start]."""
         part = self._wave[start:stop].double()
