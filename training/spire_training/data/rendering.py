@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from spire_dsu.errors import InputError, ModelError
 from spire_dsu.llm.rendering import Renderer
-from spire_dsu.llm.vocabulary import VocabularyError
+from spire_dsu.llm.vocabulary import UnitVocabulary, VocabularyError
 from spire_dsu.types import Int32
 from spire_training.data.packed import (
     LEARNED,
@@ -26,7 +26,7 @@ from spire_training.data.packed import (
     UNITS,
     Marks,
 )
-from spire_training.data.settings import PrepareConfig
+from spire_training.data.settings import PrepareConfig, SpeechSource
 from spire_training.data.sources import Item
 
 BATCH = 256
@@ -87,7 +87,10 @@ class Maker:
                 raise VocabularyError(f"{config.tokenizer}: no token {config.end_token!r}")
         layout: Any = "plain" if config.stage == "cpt" else "chatml"
         self.renderer = Renderer(self.tokenizer, layout=layout, end_token=end)
-        self.vocabulary = self.renderer.vocabulary
+        speech = any(isinstance(source, SpeechSource) for source in config.sources)
+        self.vocabulary = (
+            self.renderer.vocabulary if speech else UnitVocabulary.without_units(self.tokenizer)
+        )
         self._length, self._all = config.sequence_length, config.learns_all
 
     def batch(self, items: list[Item]) -> Batch:

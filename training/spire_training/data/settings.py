@@ -57,7 +57,9 @@ class Selection(Config):
             raise ValueError(
                 "fleurs shares sentences with FLORES: name the file of its devtest in without_texts"
             )
-        return {**PAPER.get(str(data.get("corpus")), {}), **data}
+        # A model that is made of a dict, not of JSON, takes no list for a tuple.
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return {**PAPER.get(str(data.get("corpus")), {}), **given}
 
 
 class Source(Config):
