@@ -70,6 +70,12 @@ class UnitVocabulary:
             unit += 1
         return cls(first, unit, form, max(ids.values()) + 1)
 
+    @classmethod
+    def without_units(cls, tokenizer: Any) -> UnitVocabulary:
+        """The vocabulary of a tokenizer as text alone has it: no token is a unit."""
+        size = max(tokenizer.get_vocab().values()) + 1
+        return cls(size, 0, "extra_id", size)
+
     def spell(self, unit: int) -> str:
         """The text of a unit, as the tokenizer knows it."""
         return FORMS[self.form](unit)
