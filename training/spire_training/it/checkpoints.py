@@ -3,6 +3,10 @@
 transformers writes a checkpoint file by file. It counts from the moment on that `complete.json`
 stands in it, with the size and digest of every other file; a folder without it is what a killed run
 left behind, and is removed.
+
+Optimizer, schedule and random numbers are in the Trainer's own files, which are pickles inside; the
+Trainer reads them with torch's restricted loader. They are this run's own output: a checkpoint is
+only gone on with if each file has the digest that was written down when the run made it.
 """
 
 from __future__ import annotations

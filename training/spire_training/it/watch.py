@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from spire_training.it.trainer import PackedTrainer
 
 LEARNABLE = KIND_NAMES[1:]
+STOPPED = "stopped.json"
+"""Why the last try stopped; gone once the run goes on."""
 
 
 class Watch(TrainerCallback):
@@ -58,6 +60,7 @@ class Watch(TrainerCallback):
         )
         self._progress = Progress(steps, after)
         checkpoints.prune(out, config.keep)
+        (out / STOPPED).unlink(missing_ok=True)
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         """Starts to count."""
@@ -78,7 +81,7 @@ class Watch(TrainerCallback):
         fault = self._guard.fault(self._loss, self.trainer.grad_norm)
         if fault is None:
             return
-        path = Path(self._config.out) / "stopped.json"
+        path = Path(self._config.out) / STOPPED
         if self._first:
             facts = {
                 "step": step + 1,
