@@ -78,6 +78,10 @@ def cpt(
 def prepare_data(
     config: Annotated[Path, typer.Argument(help="TOML, see docs/training_data.md")],
     workers: Annotated[int, typer.Option(min=1, help="processes that render documents")] = 1,
+    without: Annotated[
+        list[str] | None, typer.Option(help="a source or group to leave out: an ablation")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="the folder, in place of CONFIG's")] = None,
 ) -> None:
     """Packed rows for pre-training or instructions, from shards, texts and instructions.
 
@@ -88,7 +92,7 @@ def prepare_data(
     """
     from spire_training.data.command import prepare_command
 
-    typer.echo(prepare_command(config, workers))
+    typer.echo(prepare_command(config, workers, without or (), out))
 
 
 @app.command("pseudo-label")
