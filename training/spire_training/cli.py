@@ -170,19 +170,3 @@ def translations(
 
     written, without = write_translations(corpus, lang, out, sentences)
     typer.echo(f"wrote {written} translations to {out}; {without} rows have none")
-
-
-@app.command("translations")
-def write_translations(
-    out: Annotated[Path, typer.Argument(help="JSON lines to write")],
-    corpora: Annotated[list[str], typer.Argument(help="corpus:NAME:ROOT:SPLIT,target=de ...")],
-) -> None:
-    """Translations of a speech corpus as JSON lines with id, lang and text, for `prepare`.
-
-    Reads Europarl-ST, CoVoST 2 or FLEURS in their published layouts; writes one file.
-
-    Example: spire-dsu train translations de.jsonl corpus:europarl-st:v1.1:train,target=de
-    """
-    from spire_training.data.translations import write_translations as write
-
-    typer.echo(f"{out}: {write(corpora, out):,} translations")

@@ -45,6 +45,7 @@ from spire_training.data.packed import (
     START,
     TRANSCRIPT,
     PackedRows,
+    RowWriter,
 )
 from spire_training.data.packed import UNITS as UNIT_KIND
 from spire_training.data.prepare import prepare
@@ -359,7 +360,17 @@ def test_a_bad_row_is_named(inputs: dict[str, Path], tmp_path: Path) -> None:
     pairs = write_lines(tmp_path / "p.tsv", ["one\teins", "two"])
     with pytest.raises(ManifestError, match=r"p\.tsv:2: 1 columns"):
         prepare(config_of(cpt_settings({**inputs, "pairs": pairs}, tmp_path / "out")))
-    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_two_runs_do_not_write_one_folder(inputs: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with RowWriter(out, "train", 128, 500):
+        before = sorted(out.iterdir())
+        with pytest.raises(OSError, match="another process"):
+            prepare(config_of(cpt_settings(inputs, out)))
+        assert sorted(out.iterdir()) == before
 
 
 def test_budgets_are_kept(inputs: dict[str, Path], tmp_path: Path) -> None:

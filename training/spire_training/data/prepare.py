@@ -112,6 +112,7 @@ def prepare(config: PrepareConfig, *, workers: int = 1) -> dict[str, Any]:
         VocabularyError: the tokenizer's units are not those of the shards.
         ManifestError: a text cannot be read.
         PackedError: what was written does not read back.
+        OSError: the disk failed, or another run makes the same folder.
     """
     out = Path(config.out)
     if (out / MANIFEST).exists():
@@ -119,16 +120,24 @@ def prepare(config: PrepareConfig, *, workers: int = 1) -> dict[str, Any]:
     maker = Maker(config)
     inputs = _check_inputs(config, maker)
     out.mkdir(parents=True, exist_ok=True)
-    scratch = out / _SCRATCH
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
     run = _Run(config, maker)
-    spill = Spill(scratch, config.buckets, token_type(maker.vocabulary.num_tokens))
-    _render(run, spill, workers)
-    _divide(run)
-    facts = _pack(run, spill, out)
-    shutil.rmtree(scratch)
-    content = {**_about(run, inputs), **facts}
+    length, num_tokens = config.sequence_length, maker.vocabulary.num_tokens
+    # Opened first: while one run has these files, a second one is refused.
+    with (
+        RowWriter(out, "train", length, num_tokens) as train,
+        RowWriter(out, "held", length, num_tokens) as held,
+    ):
+        scratch = out / _SCRATCH
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        try:
+            spill = Spill(scratch, config.buckets, token_type(num_tokens))
+            _render(run, spill, workers)
+            _divide(run)
+            facts = _pack(run, spill, {"train": train, "held": held})
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    content = {**_about(run, inputs), **facts, "files": {**train.facts(), **held.facts()}}
     for split in SPLITS:
         PackedRows(out, split, manifest=content).verify()
     write_manifest(out, content)
@@ -241,7 +250,7 @@ def _divide(run: _Run) -> None:
         run.streams[name].quota = quota
 
 
-def _pack(run: _Run, spill: Spill, out: Path) -> dict[str, Any]:
+def _pack(run: _Run, spill: Spill, writers: dict[Split, RowWriter]) -> dict[str, Any]:
     """The second reading: what is taken goes into rows."""
     config, num_tokens = run.config, run.maker.vocabulary.num_tokens
     limits = {source.name: source.documents for source in config.sources}
@@ -251,31 +260,23 @@ def _pack(run: _Run, spill: Spill, out: Path) -> dict[str, Any]:
     padding = run.maker.renderer.end_token if padding is None else padding
     packers = {s: BestFit(config.sequence_length, config.open_rows, padding) for s in SPLITS}
     lowest, highest = num_tokens, 0
-    with (
-        RowWriter(out, "train", config.sequence_length, num_tokens) as train,
-        RowWriter(out, "held", config.sequence_length, num_tokens) as held,
-    ):
-        writers = {"train": train, "held": held}
-        for entry in spill:
-            decide = deciders[entry.stream]
-            size = entry.tokens.size
-            kept = (
-                decide.holds_out(entry.choice) if entry.held else decide.takes(entry.choice, size)
-            )
-            if not kept:
-                continue
-            split: Split = "held" if entry.held else "train"
-            _tally(streams[entry.stream].kept[split], entry)
-            lowest = min(lowest, int(entry.tokens.min()))
-            highest = max(highest, int(entry.tokens.max()))
-            for row in packers[split].add(entry.tokens, entry.marks):
-                writers[split].write(*row)
-        for split, packer in packers.items():
-            for row in packer.finish():
-                writers[split].write(*row)
+    for entry in spill:
+        decide = deciders[entry.stream]
+        size = entry.tokens.size
+        kept = decide.holds_out(entry.choice) if entry.held else decide.takes(entry.choice, size)
+        if not kept:
+            continue
+        split: Split = "held" if entry.held else "train"
+        _tally(streams[entry.stream].kept[split], entry)
+        lowest = min(lowest, int(entry.tokens.min()))
+        highest = max(highest, int(entry.tokens.max()))
+        for row in packers[split].add(entry.tokens, entry.marks):
+            writers[split].write(*row)
+    for name, packer in packers.items():
+        for row in packer.finish():
+            writers[name].write(*row)
     return {
         "rows": {split: writer.rows for split, writer in writers.items()},
-        "files": {**train.facts(), **held.facts()},
         "id_range": [lowest, highest],
         "packing": {
             split: {

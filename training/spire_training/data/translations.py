@@ -1,87 +1,74 @@
-"""Corpora of speech translation -> JSON lines {"id", "lang", "text"}.
+"""Translations of a corpus as JSON lines, for the sources of `spire-dsu train prepare`.
 
-`train prepare` joins them to units by id.
+A conversion's shards hold transcripts. What a corpus says beside them (CoVoST's and Europarl-ST's
+translations, FLEURS's same sentence in another language) goes into a file of its own, by id.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from spire_dsu.corpora import open_corpus
-from spire_dsu.errors import ManifestError
-from spire_dsu.files import write_atomically
+from spire_dsu.errors import InputError
+from spire_dsu.llm.prompts import language
+from spire_dsu.storage import AtomicFile
 from spire_dsu.textio import ignore
 from spire_dsu.types import Utterance
 
-_ENGLISH = "en_us"
 
-
-def write_translations(corpora: Iterable[str], out: Path) -> int:
-    """Writes the translations of English recordings.
+def write_translations(
+    corpus: str, lang: str, out: str | os.PathLike[str], sentences: str | None = None
+) -> tuple[int, int]:
+    """Writes {"id", "lang", "text"} for every utterance that has a translation.
 
     Args:
-        corpora: "corpus:europarl-st:ROOT:train,target=de",
-            "corpus:covost2:ROOT:train,target=zh-CN", or "corpus:fleurs:ROOT:train,lang=de_de" for
-            the German text of FLEURS's English recordings.
-        out: JSON lines.
+        corpus: "corpus:NAME:ROOT:SPLIT[,option=value...]", as `spire-dsu convert` takes it.
+        lang: code of the language of the translations.
+        out: the file to write.
+        sentences: FLEURS: the same split in the other language, joined by the sentence's number;
+            None takes the translations that the corpus itself names.
 
     Returns:
-        How many were written.
+        rows written, and rows of the corpus that have none.
 
     Raises:
-        ManifestError: a corpus cannot be read, or has no translations.
-        OSError: the file cannot be written.
+        ConfigError: an unknown language.
+        InputError: no row has a translation.
+        ManifestError: the corpus cannot be read.
     """
-    count = 0
+    language(lang)
+    texts = None if sentences is None else _by_sentence(sentences)
+    written = without = 0
+    with AtomicFile(Path(out)) as file:
+        for row in _rows(corpus):
+            about = dict(row.extra)
+            text = about.get("translation") if texts is None else texts.get(about["sentence_id"])
+            if not text:
+                without += 1
+                continue
+            line = json.dumps({"id": row.id, "lang": lang, "text": text}, ensure_ascii=False)
+            file.write(f"{line}\n".encode())
+            written += 1
+        if not written:
+            raise InputError(
+                f"{corpus}: none of {without} rows has a translation"
+                + (" of its own; name the corpus of the sentences" if texts is None else "")
+            )
+    return written, without
 
-    def lines() -> Iterator[bytes]:
-        nonlocal count
-        for corpus in corpora:
-            before = count
-            for name, code, text in _translations(corpus):
-                row = {"id": name, "lang": code, "text": text}
-                yield json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace")
-                yield b"\n"
-                count += 1
-            if count == before:
-                raise ManifestError(f"{corpus}: holds no translation")
 
-    write_atomically(out, lines())
-    return count
-
-
-def _translations(corpus: str) -> Iterator[tuple[str, str, str]]:
-    """(id, language, translation) of a corpus."""
-    if corpus.startswith("corpus:fleurs:"):
-        yield from _fleurs(corpus)
-        return
+def _by_sentence(corpus: str) -> dict[str, str]:
+    """Text by number of the sentence; of several recordings of one, all have the same."""
+    found = {}
     for row in _rows(corpus):
-        extra = dict(row.extra)
-        if text := extra.get("translation"):
-            yield row.id, extra["target"].partition("-")[0], text
-
-
-def _fleurs(corpus: str) -> Iterator[tuple[str, str, str]]:
-    """FLEURS has recordings of one sentence in each language: its text is the translation.
-
-    Of several recordings of a sentence the texts are the same but for corrections; the last counts.
-    """
-    head, _, option = corpus.rpartition(",lang=")
-    if not head or option == _ENGLISH:
-        raise ManifestError(f"{corpus}: name the language of the translation, as in ,lang=de_de")
-    texts: dict[str, tuple[str, str]] = {}
-    for row in _rows(corpus):
-        texts[dict(row.extra)["sentence_id"]] = (row.lang or "", row.text or "")
-    recordings: dict[str, list[str]] = defaultdict(list)
-    for row in _rows(f"{head},lang={_ENGLISH}"):
-        recordings[dict(row.extra)["sentence_id"]].append(row.id)
-    for sentence, names in recordings.items():
-        if sentence in texts:
-            for name in names:
-                yield name, *texts[sentence]
+        number = dict(row.extra).get("sentence_id")
+        if number is None:
+            raise InputError(f"{corpus}: {row.id!r} has no number of a sentence: only FLEURS has")
+        found[number] = row.text or ""
+    return found
 
 
 def _rows(corpus: str) -> Iterator[Utterance]:
