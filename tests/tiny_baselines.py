@@ -59,8 +59,9 @@ def tiny_whisper(folder: Path) -> Path:
             init_std=0.3,
         )
     )
-    with torch.no_grad():  # a mark would often win, and leave no text
+    with torch.no_grad():  # marks and bytes would often win, and leave no text
         model.model.decoder.embed_tokens.weight[ids["<|endoftext|>"] :] *= 0.1
+        model.model.decoder.embed_tokens.weight[:260] *= 0.1
     model.save_pretrained(folder)
     _settings(
         folder,

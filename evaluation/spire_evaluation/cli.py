@@ -192,10 +192,16 @@ def run(
     Example: spire-dsu eval run spire.toml
     """
     from spire_dsu.config import load_toml
+    from spire_dsu.convert import Interrupted
     from spire_evaluation.config import RunConfig
     from spire_evaluation.run import evaluate
 
-    written = evaluate(load_toml(config, RunConfig), say=lambda text: typer.echo(text, err=True))
+    settings = load_toml(config, RunConfig)
+    try:
+        written = evaluate(settings, say=lambda text: typer.echo(text, err=True))
+    except Interrupted as stopped:
+        typer.echo(f"spire-dsu: {stopped}", err=True)
+        raise typer.Exit(75) from stopped
     typer.echo(f"wrote {written}, and .html and .json beside it")
 
 

@@ -90,6 +90,9 @@ def _speed(factor: float) -> Change:
         import soxr
 
         del name
-        return np.asarray(soxr.resample(samples, SAMPLING_RATE * factor, SAMPLING_RATE), np.float32)
+        made: Float32 = np.asarray(
+            soxr.resample(samples, SAMPLING_RATE * factor, SAMPLING_RATE), np.float32
+        )
+        return made
 
     return change

@@ -6,6 +6,7 @@ fingerprint are those of the training data, so the units of both cannot differ.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -153,14 +154,23 @@ def _read(table: UnitTable, folder: Path, names: Mapping[tuple[str, str], str]) 
     if missing:
         some = ", ".join(map(repr, missing[:_NAMED]))
         raise InputError(f"{folder}: has no row for {len(missing)} items of the test set: {some}")
-    facts = {
-        "fingerprint": shards.manifest.fingerprint,
-        "shards": {shard.file: shard.sha256 for shard in shards.manifest.shards},
-    }
+    # The digest of the list of recordings goes by their paths, which decide nothing.
+    known = {k: v for k, v in shards.manifest.fingerprint.items() if k != "manifest"}
     for place, name in names.items():
         table.rows[place] = found[name]
-        table.facts[place[0]] = facts
         table.num_units[place[0]] = shards.num_clusters
+    for key in dict.fromkeys(key for key, _ in names):
+        mine = [found[name] for place, name in names.items() if place[0] == key]
+        table.facts[key] = {"fingerprint": known, "units_sha256": _digest(mine)}
+
+
+def _digest(many: Sequence[Spoken]) -> str:
+    """SHA-256 over units and statuses, in the order of the items."""
+    digest = hashlib.sha256()
+    for spoken in many:
+        digest.update(f"{spoken.status} {spoken.units.size}\n".encode())
+        digest.update(spoken.units.astype("<u2").tobytes())
+    return digest.hexdigest()
 
 
 def _speech(item: Item) -> Utterance:

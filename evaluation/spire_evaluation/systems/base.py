@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from spire_dsu.config import fingerprint
 from spire_dsu.errors import AudioError, ConfigError, InputError
-from spire_dsu.files import sha256_of_file
+from spire_dsu.llm.generation.checkpoint import digest_of_files
 from spire_dsu.llm.generation.lines import ResumableLines
 from spire_dsu.types import Float32
 from spire_evaluation.config import BaselineConfig, SystemConfig
 from spire_evaluation.items import SPEECH, Item, Prediction, Task, TestSet
 from spire_evaluation.speech import NO_SPEECH, UnitTable, wave
+from spire_evaluation.systems.torch_models import load_model, release
 
 Label = Literal["", "transcripts", "gold"]
 """What else a cascade tells beside its answers: its transcripts, and the gold ones translated."""
@@ -94,6 +94,7 @@ class Baseline(System):
 
     def __init__(self, config: BaselineConfig, out: Path) -> None:
         super().__init__(config, out)
+        self._loaded: tuple[Any, Any] | None = None
         if not (config.model / "config.json").is_file():
             raise ConfigError(f"system {config.name!r}: {config.model} has no config.json")
 
@@ -116,7 +117,18 @@ class Baseline(System):
     ) -> list[Answered]:
         """See `System`."""
         del units
-        return [Answered("", test.key, self._answer(test, progress)) for test in tests]
+        try:
+            return [Answered("", test.key, self._answer(test, progress)) for test in tests]
+        finally:
+            self._loaded = None  # the next system needs the memory
+            release()
+
+    def model(self, kind: Any) -> Any:
+        """The model as a class of transformers; loaded once for tests that follow each other."""
+        if self._loaded is None or self._loaded[0] is not kind:
+            self._loaded = None
+            self._loaded = kind, load_model(kind, self.config)
+        return self._loaded[1]
 
     def provenance(self) -> dict[str, Any]:
         """See `System`."""
@@ -174,8 +186,7 @@ def digest_of_folder(folder: Path) -> str:
     wanted = sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".model"))
     if not any(path.suffix == ".safetensors" for path in wanted):
         raise InputError(f"{folder}: the model folder has no *.safetensors")
-    parts = [f"{path.name} {sha256_of_file(path)}\n" for path in wanted]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
+    return digest_of_files(wanted)
 
 
 def _digest(test: TestSet, item: Item) -> str:
@@ -184,8 +195,3 @@ def _digest(test: TestSet, item: Item) -> str:
     return hashlib.sha256(json.dumps([test.task, test.src, test.tgt, shown]).encode()).hexdigest()[
         :16
     ]
-
-
-def config_digest(config: SystemConfig) -> str:
-    """Fingerprint of a system's configuration."""
-    return fingerprint(config)

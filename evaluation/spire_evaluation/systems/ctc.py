@@ -11,7 +11,7 @@ from collections.abc import Callable
 from spire_dsu.types import SAMPLING_RATE, Float32
 from spire_evaluation.items import Item, TestSet
 from spire_evaluation.systems.base import Baseline
-from spire_evaluation.systems.torch_models import device, load_model, load_processor
+from spire_evaluation.systems.torch_models import device, load_processor
 
 
 class Ctc(Baseline):
@@ -27,7 +27,7 @@ class Ctc(Baseline):
 
         del test
         processor = load_processor(self.config)
-        model = load_model(AutoModelForCTC, self.config)
+        model = self.model(AutoModelForCTC)
 
         def one(wave: Float32) -> str:
             # Alone: group-norm extractors hear the padding, and a batch would change the answer.

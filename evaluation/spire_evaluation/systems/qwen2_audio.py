@@ -8,7 +8,7 @@ from spire_dsu.llm.prompts import LANGUAGES
 from spire_dsu.types import SAMPLING_RATE, Float32
 from spire_evaluation.items import Item, TestSet
 from spire_evaluation.systems.base import Baseline
-from spire_evaluation.systems.torch_models import device, load_model, load_processor
+from spire_evaluation.systems.torch_models import device, load_processor
 
 _AUDIO = "<|audio_bos|><|AUDIO|><|audio_eos|>"
 
@@ -29,7 +29,7 @@ class Qwen2Audio(Baseline):
 
         processor = load_processor(self.config)
         processor.tokenizer.padding_side = "left"
-        model = load_model(Qwen2AudioForConditionalGeneration, self.config)
+        model = self.model(Qwen2AudioForConditionalGeneration)
         asked = prompt(test)
 
         def ask(items: list[Item], waves: list[Float32]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from spire_dsu.types import SAMPLING_RATE, Float32
 from spire_evaluation.items import SPEECH, Item, TestSet
 from spire_evaluation.systems.base import Baseline
-from spire_evaluation.systems.torch_models import device, load_model, load_processor
+from spire_evaluation.systems.torch_models import device, load_processor
 
 CODES = {
     "en": "eng",
@@ -40,7 +40,7 @@ class Seamless(Baseline):
         speech = test.task in SPEECH
         processor = load_processor(self.config)
         kind = SeamlessM4Tv2ForSpeechToText if speech else SeamlessM4Tv2ForTextToText
-        model = load_model(kind, self.config)
+        model = self.model(kind)
 
         def ask(items: list[Item], waves: list[Float32]) -> list[str]:
             if speech:

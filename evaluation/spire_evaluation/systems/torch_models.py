@@ -14,6 +14,17 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def release() -> None:
+    """Gives back the memory of models that nobody holds any more."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def load_processor(config: BaselineConfig) -> Any:
     """The model's tokenizer and feature extractor, as transformers pairs them."""
     from transformers import AutoProcessor

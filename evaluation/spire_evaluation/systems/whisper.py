@@ -8,7 +8,7 @@ from typing import Any
 from spire_dsu.types import SAMPLING_RATE, Float32
 from spire_evaluation.items import Item, TestSet
 from spire_evaluation.systems.base import Baseline
-from spire_evaluation.systems.torch_models import device, load_model, load_processor
+from spire_evaluation.systems.torch_models import device, load_processor
 
 _WINDOW = 30 * SAMPLING_RATE
 
@@ -28,7 +28,7 @@ class Whisper(Baseline):
         from transformers import WhisperForConditionalGeneration
 
         processor = load_processor(self.config)
-        model = load_model(WhisperForConditionalGeneration, self.config)
+        model = self.model(WhisperForConditionalGeneration)
         language: dict[str, Any] = {}
         if getattr(model.generation_config, "is_multilingual", True):
             language = {"language": test.src, "task": "transcribe"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -76,9 +78,7 @@ class Checkpoint:
         """SHA-256 over the digests of weights, configuration and tokenizer."""
         files = sorted(self.folder.glob(_WEIGHTS))
         files += [self.folder / name for name in _DECIDING if (self.folder / name).is_file()]
-        return _digest(
-            tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
-        )
+        return digest_of_files(files)
 
     def _setting(self, key: str, file: str = "config.json") -> Any:
         path = self.folder / file
@@ -91,10 +91,16 @@ class Checkpoint:
         return found.get(key)
 
 
-@lru_cache(maxsize=16)
-def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """One reading of the weights serves every test set of a run; a changed file is read anew."""
-    import hashlib
+def digest_of_files(files: Sequence[Path]) -> str:
+    """SHA-256 over the names and digests of files, in this order.
 
+    One reading of the weights serves every test set of a run; a changed file is read anew.
+    """
+    stats = ((file, file.stat()) for file in files)
+    return _digest(tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats))
+
+
+@lru_cache(maxsize=64)
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
     parts = [f"{path.name} {sha256_of_file(path)}\n" for path, _, _ in files]
     return hashlib.sha256("".join(parts).encode()).hexdigest()
