@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from spire_dsu.cli import app
 from spire_dsu.errors import ConfigError, InputError
 from spire_training.ctc.corpus import NO_LABEL, Characters, Corpus, Waves, collate, scaled
 from spire_training.ctc.model import CTCModel
@@ -134,7 +136,12 @@ def test_a_killed_run_goes_on_to_the_same_losses(
 def test_the_whole_model_trains_and_comes_back(spoken: Path, tmp_path: Path) -> None:
     few = str(spoken / "few.jsonl")
     run = config(spoken, tmp_path, train=few, dev=few, epochs=1, batch=4, micro_batch=2)
-    folder = train_ctc(run)
+    lines = [f"{key} = {json.dumps(value)}" for key, value in run.model_dump(mode="json").items()]
+    (tmp_path / "ctc.toml").write_text("\n".join(lines))
+    done = CliRunner().invoke(app, ["train", "ctc", str(tmp_path / "ctc.toml")])
+    assert done.exception is None, done.output
+    folder = Path(done.stdout.strip())
+    assert folder == tmp_path / "model"
     assert np.isfinite(column(tmp_path / "train.csv", "loss")).all()
     corpus = Corpus(run.dev, run)
     texts = Transcriber(folder, "cpu").corpus(corpus, tmp_path / "skipped.jsonl")

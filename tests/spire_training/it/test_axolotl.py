@@ -10,7 +10,9 @@ import yaml
 from instruction_packs import pack
 from tiny_llm import tiny_llama
 from transformers import AutoTokenizer
+from typer.testing import CliRunner
 
+from spire_dsu.cli import app
 from spire_dsu.errors import ConfigError
 from spire_training.data.packed import PackedRows
 from spire_training.it.axolotl import documents, export_axolotl, ids_of, with_start
@@ -92,6 +94,15 @@ def test_what_is_set_here_is_set_there(
     made = export_axolotl(config(folder, **other), tmp_path / "b.yml", gpus=4).settings
     more = yaml.safe_load(made.read_text()).keys() - yaml.safe_load(plain.read_text()).keys()
     assert more == keys <= KEYS
+
+
+def test_the_command_says_what_it_wrote(folder: Path, tmp_path: Path) -> None:
+    lines = [f'{name} = "{folder / name}"' for name in ("model", "data", "out")]
+    (tmp_path / "it.toml").write_text("\n".join(lines))
+    arguments = ["train", "axolotl", str(tmp_path / "it.toml"), str(tmp_path / "run.yml")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exception is None, done.output
+    assert done.stdout == f"{tmp_path}/run.yml and {tmp_path}/run.jsonl: 10 conversations\n"
 
 
 def test_a_batch_that_gpus_cannot_share_is_refused(folder: Path, tmp_path: Path) -> None:

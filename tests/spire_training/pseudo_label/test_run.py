@@ -11,7 +11,9 @@ import pytest
 import torch
 from tiny_llm import SENTENCES, tiny_llama
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from typer.testing import CliRunner
 
+from spire_dsu.cli import app
 from spire_dsu.llm.generation import GenerationConfig, GenerationError
 from spire_training.pseudo_label import run
 from spire_training.pseudo_label.scorers import LengthRatio, Pair
@@ -119,11 +121,22 @@ def test_answers_of_another_model_are_not_mixed(inputs: Path, tmp_path: Path) ->
         run.pseudo_label(config(inputs, tmp_path, generation=changed))
 
 
-def test_a_prompt_that_does_not_fit_is_counted(inputs: Path, tmp_path: Path) -> None:
+def test_the_command_counts_a_prompt_that_does_not_fit(inputs: Path, tmp_path: Path) -> None:
     rows = [{"id": "long", "text": "hello world " * 300}, {"id": "short", "text": "hello world"}]
     path = tmp_path / "t.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    source = (Transcripts(name="cv", path=str(path)),)
-    out = run.pseudo_label(config(inputs, tmp_path / "out", transcripts=source, languages=("de",)))
-    made = json.loads(out.read_text())["sources"]["cv"]["languages"]["de"]
+    (tmp_path / "run.toml").write_text(
+        f"""
+        model = "{inputs / "model"}"
+        languages = ["de"]
+        out = "{tmp_path / "out"}"
+        scorer = "length-ratio"
+        transcripts = [{{name = "cv", path = "{path}"}}]
+        generation = {{engine = "transformers", dtype = "float32", max_new_tokens = 12}}
+        """
+    )
+    done = CliRunner().invoke(app, ["train", "pseudo-label", str(tmp_path / "run.toml")])
+    assert done.exception is None, done.output
+    made = json.loads(Path(done.stdout.strip()).read_text())["sources"]["cv"]["languages"]["de"]
     assert made["refused: prompt too long"] == 1
+    assert (tmp_path / "out/cv.direct.jsonl").is_file()
