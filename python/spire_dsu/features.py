@@ -4,13 +4,15 @@
 
 The features of an utterance are transformers' `hidden_states[layer]` of it alone: the output of
 block `layer`, without the final layer norm of pre-norm models. They depend on its own samples only.
-On a CPU that holds bit by bit, because each pass sees one utterance: a library's matrix product may
-depend on the number of rows, and here that number is the utterance's own. On a GPU several
-utterances share a pass, packed without padding.
+That holds bit by bit where each pass sees one utterance: a library's matrix product may depend on
+the number of rows, and here that number is the utterance's own. "fast" on a GPU packs utterances
+without padding into passes of one constant size, which has the same effect (`hubert/packer.py`).
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -29,6 +31,9 @@ from spire_dsu.hubert.arithmetic import plain_arithmetic
 from spire_dsu.hubert.checkpoint import Checkpoint, load_checkpoint
 from spire_dsu.hubert.extractor import Extractor, FirstLayer
 from spire_dsu.hubert.ops import OneDnnOps, Ops, TorchOps
+from spire_dsu.hubert.packed import PackedForward, can_pack
+from spire_dsu.hubert.packer import Flight, Packer, PackPiece
+from spire_dsu.hubert.packing import PackShape
 from spire_dsu.hubert.spans import Span, cut
 from spire_dsu.hubert.transformer import Transformer
 from spire_dsu.hubert.waveform import Normalised
@@ -39,7 +44,10 @@ Wave: TypeAlias = Any
 
 _CPU_TILE_FRAMES = 64  # rows of the first convolution then take 8 MB in float32
 _GPU_TILE_FRAMES = 8192
-_GPU_PACK_SECONDS = 300.0
+# 132 multiprocessors, four times 128 rows each: with tiles of 128 x 256 every product of a block
+# is a whole number of waves on an H100 or H200. 338 s of audio.
+_PACK_FRAMES = 16_896
+_PACK_UTTERANCES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +70,18 @@ class FeatureBlock:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What one utterance, or one window of it, adds to a pass. `samples` are normalised."""
+    """What one utterance, or one window of it, adds to a pass.
+
+    `samples` are normalised but for packs of constant size, which do that themselves; for those
+    `moments` is what a window cannot measure, the mean and the factor of the whole.
+    """
 
     utterance: int
     samples: Tensor
     span: Span
-    first_layer: FirstLayer | None
     is_last: bool
+    first_layer: FirstLayer | None = None
+    moments: tuple[float, float] | None = None
 
 
 class Encoder:
@@ -99,9 +112,11 @@ class Encoder:
         self._chunking = chunking or ChunkingConfig()
         self._device = _device(device)
         on_gpu = self._device.type == "cuda"
-        self._precision = _precision(precision, on_gpu)
-        if pack_seconds is None and on_gpu:
-            pack_seconds = _GPU_PACK_SECONDS
+        self._precision = _precision(precision, on_gpu, self._arch)
+        self._packer: Packer | None = None
+        if on_gpu and self._precision == "fast":
+            self._packer = _packer(checkpoint, self._device, self._eps, pack_seconds)
+            return
         self._pack_samples = None if pack_seconds is None else round(pack_seconds * SAMPLING_RATE)
         ops = _ops(self._precision, on_gpu)
         tensors = {name: each.to(self._device) for name, each in checkpoint.tensors.items()}
@@ -132,10 +147,12 @@ class Encoder:
             device: "cpu", "cuda", "cuda:1"; "auto" is a GPU where there is one.
             precision: "exact" is float32; "fast" multiplies in float16 on a GPU and in bfloat16 on
                 a CPU that has it, and keeps sums and the residual stream in float32; "auto" is
-                "fast" on a GPU and "exact" on a CPU.
+                "fast" on a GPU and "exact" on a CPU. On a GPU, models with a group norm or with
+                norms after a block's halves (base models) are "exact" always.
             chunking: how audio of more than 100 s is cut; by default into windows that overlap.
-            pack_seconds: how much audio one pass may hold. None: one utterance a pass on a CPU,
-                which makes features independent of their neighbours bit by bit; 300 s on a GPU.
+            pack_seconds: how much audio one pass may hold. None: one utterance a pass, which makes
+                features independent of their neighbours bit by bit; for "fast" on a GPU, whose
+                passes are all of one size, 338 s.
 
         Returns:
             The encoder.
@@ -184,6 +201,11 @@ class Encoder:
         return self._eps
 
     @property
+    def overflows(self) -> int:
+        """Utterances, or windows of one, that float16 was too small for and bfloat16 has made."""
+        return 0 if self._packer is None else self._packer.overflows
+
+    @property
     def chunking(self) -> ChunkingConfig:
         """How long audio is cut."""
         return self._chunking
@@ -218,6 +240,9 @@ class Encoder:
         Raises:
             InputError: as a call, when the utterance at fault is reached.
         """
+        if self._packer is not None:
+            yield from self._stream_packed(waves, self._packer)
+            return
         pack: list[_Piece] = []
         size = 0
         for piece in self._pieces(waves):
@@ -235,33 +260,75 @@ class Encoder:
             wave = _samples(each, self._device)
             spans = cut(wave.shape[0], self._arch, self._chunking)
             if not spans:
-                yield _Piece(utterance, wave[:0], Span(0, 0, 0, 0), None, is_last=True)
+                yield _Piece(utterance, wave[:0], Span(0, 0, 0, 0), is_last=True)
                 continue
             with plain_arithmetic(self._device.type):
                 normalised = Normalised(wave, self._eps)
                 first = self._extractor.first_for(normalised.slice, wave.shape[0])
             for span in spans:
                 samples = normalised.slice(span.start, span.stop)
-                yield _Piece(utterance, samples, span, first, is_last=span is spans[-1])
+                yield _Piece(utterance, samples, span, span is spans[-1], first)
+
+    def _stream_packed(self, waves: Iterable[Wave], packer: Packer) -> Iterator[FeatureBlock]:
+        """A pack is under way while the one before it is handed on."""
+        before: tuple[list[_Piece], Flight | None] | None = None
+        for pack in self._packs(waves, packer.shape):
+            pieces = [
+                PackPiece(piece.samples, piece.moments, piece.span.first, piece.span.last)
+                for piece in pack
+                if piece.span.num_frames
+            ]
+            under_way = pack, packer.queue(pieces) if pieces else None
+            if before is not None:
+                yield self._landed(packer, *before)
+            before = under_way
+        if before is not None:
+            yield self._landed(packer, *before)
+
+    def _landed(self, packer: Packer, pack: list[_Piece], flight: Flight | None) -> FeatureBlock:
+        return _block(pack, self._no_features() if flight is None else packer.result(flight))
+
+    def _packs(self, waves: Iterable[Wave], shape: PackShape) -> Iterator[list[_Piece]]:
+        """Pieces as they come, as many as fit; a piece longer than a pack is one by itself."""
+        pack: list[_Piece] = []
+        frames = 0
+        for piece in self._raw_pieces(waves):
+            slots = shape.slots(piece.samples.shape[0])
+            if pack and (frames + slots > shape.frames or len(pack) == shape.utterances):
+                yield pack
+                pack, frames = [], 0
+            pack.append(piece)
+            frames += slots
+        if pack:
+            yield pack
+
+    def _raw_pieces(self, waves: Iterable[Wave]) -> Iterator[_Piece]:
+        for utterance, each in enumerate(waves):
+            wave = _samples(each, None)
+            spans = cut(wave.shape[0], self._arch, self._chunking)
+            if not spans:
+                yield _Piece(utterance, wave[:0], Span(0, 0, 0, 0), is_last=True)
+                continue
+            moments = None
+            if self._eps is None or len(spans) > 1 or spans[0].stop < wave.shape[0]:
+                moments = Normalised(wave, self._eps).moments
+            for span in spans:
+                samples = wave[span.start : span.stop]
+                yield _Piece(utterance, samples, span, span is spans[-1], moments=moments)
 
     def _run(self, pieces: list[_Piece]) -> FeatureBlock:
         """One pass."""
-        splits = [0]
-        previous = None
-        for piece in pieces:
-            if piece.utterance != previous:
-                splits.append(splits[-1])
-                previous = piece.utterance
-            splits[-1] += piece.span.num_frames
         with plain_arithmetic(self._device.type):
             features = self._forward([piece for piece in pieces if piece.span.num_frames])
-        row_splits = np.array(splits, np.int64)
-        return FeatureBlock(features, row_splits, pieces[0].utterance, not pieces[-1].is_last)
+        return _block(pieces, features)
+
+    def _no_features(self) -> Tensor:
+        return torch.empty((0, self.dim), dtype=torch.float32, device=self._device)
 
     def _forward(self, pieces: list[_Piece]) -> Tensor:
         """The frames to be kept of all pieces, one after another: float32 [T, D]."""
         if not pieces:
-            return torch.empty((0, self.dim), dtype=torch.float32, device=self._device)
+            return self._no_features()
         rows = self._extract(pieces)
         splits = [0, *accumulate(each.shape[0] for each in rows)]
         features = self._transformer(rows[0] if len(rows) == 1 else torch.cat(rows), splits)
@@ -290,8 +357,21 @@ class Encoder:
         ]
 
 
-def _samples(wave: Wave, device: torch.device) -> Tensor:
-    """The waveform as a float32 tensor [S] on the device."""
+def _block(pieces: list[_Piece], features: Tensor) -> FeatureBlock:
+    """The features of a pass with what they belong to."""
+    splits = [0]
+    previous = None
+    for piece in pieces:
+        if piece.utterance != previous:
+            splits.append(splits[-1])
+            previous = piece.utterance
+        splits[-1] += piece.span.num_frames
+    row_splits = np.array(splits, np.int64)
+    return FeatureBlock(features, row_splits, pieces[0].utterance, not pieces[-1].is_last)
+
+
+def _samples(wave: Wave, device: torch.device | None) -> Tensor:
+    """The waveform as a float32 tensor [S] on the device; `None`: where it lies."""
     if isinstance(wave, np.ndarray):
         # PyTorch takes neither reversed arrays nor, without a warning, read-only ones.
         plain = wave.flags.writeable and wave.flags.c_contiguous and wave.dtype.isnative
@@ -302,7 +382,7 @@ def _samples(wave: Wave, device: torch.device) -> Tensor:
             "a waveform is a 1-D array of floating point samples, got shape "
             f"{tuple(tensor.shape)} of {tensor.dtype}"
         )
-    return tensor.detach().to(device, torch.float32)
+    return tensor.detach().to(device or tensor.device, torch.float32)
 
 
 def _present(first_layer: FirstLayer | None) -> FirstLayer:
@@ -324,11 +404,20 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _precision(wanted: str, on_gpu: bool) -> Literal["exact", "fast"]:
+def _precision(wanted: str, on_gpu: bool, arch: Architecture) -> Literal["exact", "fast"]:
     if wanted not in ("exact", "fast", "auto"):
         raise ConfigError(f"precision {wanted!r} is none of 'exact', 'fast', 'auto'")
+    packs = on_gpu and can_pack(arch) and _has_triton()
     if wanted == "auto":
-        return "fast" if on_gpu else "exact"
+        return "fast" if packs else "exact"
+    if wanted == "fast" and on_gpu and not packs:
+        why = "this model's norms are not those of HuBERT-large" if _has_triton() else "no Triton"
+        warnings.warn(
+            f"precision='fast' on a GPU: {why}; 'exact' (float32) is used",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        return "exact"
     if wanted == "fast" and not on_gpu and not _has_bfloat16():
         warnings.warn(
             "precision='fast': this CPU does not multiply in bfloat16; 'exact' (float32) is used",
@@ -347,9 +436,34 @@ def _has_bfloat16() -> bool:
     )
 
 
+def _has_triton() -> bool:
+    """Triton comes with PyTorch's own builds for CUDA."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def _packer(
+    checkpoint: Checkpoint, device: torch.device, eps: float | None, pack_seconds: float | None
+) -> Packer:
+    """The packed pass in float16. The weights stay on the host, too: bfloat16 may be needed."""
+    arch = checkpoint.arch
+    frames = _PACK_FRAMES
+    if pack_seconds is not None:
+        frames = 128 * max(1, round(pack_seconds * SAMPLING_RATE / arch.hop / 128))
+    kernels = importlib.import_module("spire_dsu.hubert.kernels_triton")
+
+    def forward(dtype: torch.dtype) -> PackedForward:
+        return PackedForward(
+            arch, checkpoint.layer, checkpoint.tensors,
+            dtype=dtype, device=device, eps=eps, kernels=kernels,
+        )  # fmt: skip
+
+    shape = PackShape(arch, frames, _PACK_UTTERANCES)
+    return Packer(forward(torch.float16), lambda: forward(torch.bfloat16), shape, device)
+
+
 def _ops(precision: str, on_gpu: bool) -> Ops:
     if on_gpu:
-        return TorchOps(torch.float16 if precision == "fast" else torch.float32)
+        return TorchOps(torch.float32)
     if precision == "fast":
         return OneDnnOps(torch.bfloat16)
     return OneDnnOps(torch.float32) if OneDnnOps.available() else TorchOps(torch.float32)

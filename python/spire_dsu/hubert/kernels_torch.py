@@ -59,6 +59,11 @@ def first_layer(
     return F.gelu(F.linear(x, weight_CK, shift_C.to(x.dtype)))
 
 
+def linear(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """[M, K] x [N, K] + [N] -> [M, N], by the library."""
+    return F.linear(rows, weight, bias)
+
+
 def product(rows: Tensor, weight: Tensor, bias: Tensor, gelu: bool, used: Tensor | None) -> Tensor:
     """[..., M, K] x [..., N, K] + [..., N] -> [..., M, N], the exact GELU after it if asked for.
 

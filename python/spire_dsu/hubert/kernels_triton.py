@@ -6,11 +6,13 @@ on nothing but the row's own utterance, so that features do not depend on the ne
 Without a GPU they run in Triton's interpreter (TRITON_INTERPRET=1, set before this is imported).
 """
 
+# What a compiled function takes is Triton's to say: it refuses annotations but constexpr.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, import-not-found"
+
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+import torch.nn.functional as F  # noqa: N812, its common name
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -28,14 +30,12 @@ _SMALL = {"BM": 32, "BN": 32, "BK": 32, "num_warps": 4, "num_stages": 2}
 
 
 @triton.jit
-def _gelu(x: Any) -> Any:
+def _gelu(x):
     return 0.5 * x * (1.0 + tl.erf(x * _ROOT_HALF))
 
 
 @triton.jit
-def _moments(
-    stream: Any, extents: Any, given: Any, found: Any, eps: Any, BLOCK: tl.constexpr
-) -> Any:
+def _moments(stream, extents, given, found, eps, BLOCK: tl.constexpr):
     utterance = tl.program_id(0)
     start = tl.load(extents + 2 * utterance).to(tl.int64)
     length = tl.load(extents + 2 * utterance + 1)
@@ -67,11 +67,11 @@ def moments(stream_S: Tensor, extents_N2: Tensor, given_N2: Tensor, eps: float) 
 
 @triton.jit
 def _first_layer(
-    stream: Any, moments: Any, owners: Any, weight: Any, root: Any, shift: Any, out: Any,
-    count: Any, slots: Any, channels: Any, rows_a_slot: Any, eps: Any,
+    stream, moments, owners, weight, root, shift, out,
+    count, slots, channels, rows_a_slot, eps,
     KERNEL: tl.constexpr, STRIDE: tl.constexpr, WIDTH: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr,
-) -> Any:  # fmt: skip
+):  # fmt: skip
     rows = tl.program_id(0) * BM + tl.arange(0, BM)
     real = rows < count
     columns = tl.arange(0, WIDTH)
@@ -123,12 +123,17 @@ def first_layer(
     return out
 
 
+def linear(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """See `kernels_torch.linear`: cuBLAS, whose epilogue adds the bias."""
+    return F.linear(rows, weight, bias)
+
+
 @triton.jit
 def _product(
-    a: Any, b: Any, bias: Any, c: Any, used: Any, M: Any, N: Any, K: Any,
-    a_row: Any, a_group: Any, GELU: tl.constexpr, EVEN: tl.constexpr, LIMITED: tl.constexpr,
+    a, b, bias, c, used, M, N, K,
+    a_row, a_group, GELU: tl.constexpr, EVEN: tl.constexpr, LIMITED: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
-) -> Any:  # fmt: skip
+):  # fmt: skip
     # Neighbouring programs share rows of `a`, which is the larger operand: all columns, then on.
     columns = tl.cdiv(N, BN)
     first_row = tl.program_id(0) // columns * BM
@@ -183,10 +188,10 @@ def product(rows: Tensor, weight: Tensor, bias: Tensor, gelu: bool, used: Tensor
 
 @triton.jit
 def _norm(
-    source: Any, delta: Any, index: Any, weight: Any, bias: Any, out: Any, count: Any, width: Any,
-    eps: Any, ADD: tl.constexpr, GATHER: tl.constexpr, GELU: tl.constexpr,
+    source, delta, index, weight, bias, out, count, width,
+    eps, ADD: tl.constexpr, GATHER: tl.constexpr, GELU: tl.constexpr,
     ROWS: tl.constexpr, WIDTH: tl.constexpr,
-) -> Any:  # fmt: skip
+):  # fmt: skip
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     columns = tl.arange(0, WIDTH)
     known = columns < width
@@ -251,9 +256,9 @@ def add_norm(state: Tensor, delta: Tensor, weight: Tensor, bias: Tensor, eps: fl
 
 @triton.jit
 def _spaced(
-    rows: Any, index: Any, out: Any, places: Any, width: Any, size: Any,
+    rows, index, out, places, width, size,
     ROWS: tl.constexpr, WIDTH: tl.constexpr,
-) -> Any:  # fmt: skip
+):  # fmt: skip
     place = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     columns = tl.arange(0, WIDTH)
     real = place < places
@@ -280,9 +285,9 @@ def spaced(rows: Tensor, row_of_spaced: Tensor, groups: int) -> Tensor:
 
 @triton.jit
 def _add_spaced(
-    rows: Any, made: Any, index: Any, out: Any, places: Any, width: Any, size: Any,
+    rows, made, index, out, places, width, size,
     WIDTH: tl.constexpr,
-) -> Any:  # fmt: skip
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, WIDTH)
     mask = columns < size
@@ -306,9 +311,9 @@ def add_spaced(rows: Tensor, made: Tensor, spaced_of_row: Tensor) -> Tensor:
 
 @triton.jit
 def _attend(
-    q: Any, keys: Any, values: Any, first: Any, stop: Any, stride: Any, known: Any,
-    top: Any, total: Any, acc: Any, MASKED: tl.constexpr, BN: tl.constexpr,
-) -> Any:  # fmt: skip
+    q, keys, values, first, stop, stride, known,
+    top, total, acc, MASKED: tl.constexpr, BN: tl.constexpr,
+):  # fmt: skip
     """One block of keys: the running maximum, the sum of exponents, and what they weigh."""
     rows = first + tl.arange(0, BN)
     at = rows.to(tl.int64) * stride
@@ -332,9 +337,9 @@ def _attend(
 
 @triton.jit
 def _attention(
-    qkv: Any, tiles: Any, out: Any, size: Any, head_size: Any,
+    qkv, tiles, out, size, head_size,
     BM: tl.constexpr, BN: tl.constexpr, WIDTH: tl.constexpr,
-) -> Any:  # fmt: skip
+):  # fmt: skip
     tile = tl.program_id(0)
     head = tl.program_id(1)
     query = tl.load(tiles + 3 * tile)

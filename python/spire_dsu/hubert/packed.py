@@ -62,7 +62,8 @@ class PackInput:
 
     @classmethod
     def empty(cls, shape: PackShape, device: torch.device, *, pinned: bool = False) -> PackInput:
-        """Memory for one."""
+        """Memory for one; pinned where there is a GPU to pin it for."""
+        pinned = pinned and torch.cuda.is_available()
 
         def make(size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
             return torch.zeros(size, dtype=dtype, device=device, pin_memory=pinned)
@@ -120,17 +121,17 @@ class PackedForward:
         index = views(shape, pack.numbers)
         rows = self.extract(shape, pack)
         rows = kernels.norm(rows, index.slot_of_row, *self._projection_norm, eps, self._dtype)
-        rows = F.linear(rows, *self._projection)
+        rows = kernels.linear(rows, *self._projection)
         state = self.add_positions(shape, rows, pack)
         if self._blocks:
             rows = kernels.norm(state, None, *self._blocks[0].norm_1, eps, self._dtype)
         for i, block in enumerate(self._blocks):
             mixed = kernels.attention(
-                F.linear(rows, *block.qkv), index.tiles, self._arch.num_attention_heads
+                kernels.linear(rows, *block.qkv), index.tiles, self._arch.num_attention_heads
             )
-            rows = kernels.add_norm(state, F.linear(mixed, *block.out), *block.norm_2, eps)
+            rows = kernels.add_norm(state, kernels.linear(mixed, *block.out), *block.norm_2, eps)
             wide = kernels.product(rows, *block.up, True, None)
-            delta = F.linear(wide, *block.down)
+            delta = kernels.linear(wide, *block.down)
             if i + 1 < len(self._blocks):
                 rows = kernels.add_norm(state, delta, *self._blocks[i + 1].norm_1, eps)
             else:

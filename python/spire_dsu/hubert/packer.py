@@ -60,7 +60,7 @@ class _Staging:
     def __init__(self, shape: PackShape, device: torch.device) -> None:
         self.host = PackInput.empty(shape, torch.device("cpu"), pinned=True)
         self.device = PackInput.empty(shape, device)
-        self.uploaded, self.taken = torch.cuda.Event(), torch.cuda.Event()
+        self.uploaded, self.taken = _event(), _event()
 
 
 class Packer:
@@ -83,8 +83,8 @@ class Packer:
         self._shape, self._device = shape, device
         self._replayed = Replayed(forward, shape, device)
         self._ring = [_Staging(shape, device) for _ in range(2)]
-        self._copies = torch.cuda.Stream(device)
-        self._free = torch.cuda.Event()  # the graph's memory may be written again
+        self._copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._free = _event()  # the graph's memory may be written again
         self._lock = threading.Lock()
         self.overflows = 0
 
@@ -194,17 +194,19 @@ def write_from_device(
             pack.stream[start * hop : start * hop + len(piece.samples)] = piece.samples
 
 
-def _flight(
-    pieces: Sequence[PackPiece], layout: Layout, rows: Tensor, finite: Tensor
-) -> Flight:
+def _flight(pieces: Sequence[PackPiece], layout: Layout, rows: Tensor, finite: Tensor) -> Flight:
     """Copies what is to stay of the pass's output, which the next pass overwrites."""
     kept = [
         rows[start + piece.first : start + piece.last]
         for start, piece in zip(layout.row_splits, pieces, strict=False)
     ]
-    flags = torch.empty(finite.shape, dtype=torch.bool, pin_memory=True)
+    flags = torch.empty(finite.shape, dtype=torch.bool, pin_memory=torch.cuda.is_available())
     flags.copy_(finite, non_blocking=True)
     features = torch.cat(kept) if len(kept) > 1 else kept[0].clone()
-    done = torch.cuda.Event()
+    done = _event()
     done.record()
     return Flight(tuple(pieces), layout, features, flags, done)
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event()  # type: ignore[no-untyped-call]

@@ -7,7 +7,9 @@ then do not depend on its neighbours. Three layouts follow one another:
 * the stream: samples. An utterance begins at a multiple of the hop (320 samples), so its frame t is
   the stream's frame start + t. The one or two frames that reach over its end are made and left.
 * rows: the valid frames, closed up; after them come rows that belong to nobody.
-* the spaced rows of the positional convolution: half a kernel of zero rows before each utterance.
+* the spaced rows of the positional convolution: zero rows before each utterance, half a kernel and
+  what a block of frames reaches further (71 for a kernel of 128). Nothing of a neighbour is then
+  multiplied even with the zeros of a block's weight, which matters where it is infinite.
 
 All numbers a pass needs about its utterances lie in one int32 array, for one copy to the device.
 """
@@ -56,10 +58,14 @@ class PackShape:
         return -(-self.frames // QUERIES) + self.utterances
 
     @property
+    def gap(self) -> int:
+        """Zero rows before each utterance among the spaced rows."""
+        return self.arch.num_conv_pos_embeddings // 2 + FRAMES_A_BLOCK - 1
+
+    @property
     def blocks(self) -> int:
         """Rows of the positional convolution's product, at most."""
-        gap = self.arch.num_conv_pos_embeddings // 2
-        return -(-(self.frames + gap * self.utterances) // FRAMES_A_BLOCK)
+        return -(-(self.frames + self.gap * self.utterances) // FRAMES_A_BLOCK)
 
     @property
     def spaced(self) -> int:
@@ -172,18 +178,19 @@ def fill(
     taken = np.diff(np.append(starts, starts[-1] + shape.slots(lengths[-1])))
     parts["utterance_of_slot"][:] = shape.utterances - 1
     parts["utterance_of_slot"][: taken.sum()] = np.repeat(np.arange(number), taken)
-    gap = arch.num_conv_pos_embeddings // 2
+    laid = np.arange(total) + shape.gap * (owner + 1)
+    made = laid - arch.num_conv_pos_embeddings // 2
     parts["spaced_of_row"][:] = 0
-    parts["spaced_of_row"][:total] = np.arange(total) + gap * owner
+    parts["spaced_of_row"][:total] = made
     parts["row_of_spaced"][:] = -1
-    parts["row_of_spaced"][np.arange(total) + gap * (owner + 1)] = np.arange(total)
+    parts["row_of_spaced"][laid] = np.arange(total)
     parts["tiles"][:] = 0
     found = _tiles(begins, counts)
     parts["tiles"][: len(found)] = found
     parts["extents"][:] = 0
     parts["extents"][:number, 0] = starts * arch.hop
     parts["extents"][:number, 1] = np.where(measured, lengths, 0)
-    parts["used_blocks"][:] = -(-(total + gap * (number - 1)) // FRAMES_A_BLOCK)
+    parts["used_blocks"][:] = made[-1] // FRAMES_A_BLOCK + 1
 
 
 def _tiles(begins: Int32, counts: Int32) -> Int32:
