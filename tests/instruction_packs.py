@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from spire_dsu.llm import prompts
 from spire_dsu.llm.rendering import Renderer
+from spire_dsu.llm.vocabulary import UnitVocabulary
 from spire_training.data.packed import (
     ANSWER,
     LEARNED,
@@ -40,10 +41,19 @@ def documents(model: Path, count: int, seed: int = 0) -> list[tuple[Any, Any]]:
     return made
 
 
-def pack(folder: Path, model: Path, *, rows: int = 16, held: int = 3, length: int = 128) -> Path:
-    """Writes a packed folder of the stage "it"; documents one behind the other, padding behind."""
+def pack(
+    folder: Path,
+    model: Path,
+    *,
+    rows: int = 16,
+    held: int = 3,
+    length: int = 128,
+    stage: str = "it",
+) -> Path:
+    """Writes a packed folder; documents one behind the other, padding behind."""
     folder.mkdir(parents=True)
-    tokens = len(AutoTokenizer.from_pretrained(model))
+    units = UnitVocabulary.of(AutoTokenizer.from_pretrained(model))
+    tokens = units.num_tokens
     files = {}
     stock = iter(documents(model, (rows + held) * 12))
     for split, count in (("train", rows), ("held", held)):
@@ -60,10 +70,14 @@ def pack(folder: Path, model: Path, *, rows: int = 16, held: int = 3, length: in
                 writer.write(ids, marks)
         files.update(writer.facts())
     content = {
-        "stage": "it",
+        "stage": stage,
         "sequence_length": length,
         "rows": {"train": rows, "held": held},
-        "vocabulary": {"num_tokens": tokens},
+        "vocabulary": {
+            "first_unit_token": units.first_unit_token,
+            "num_units": units.num_units,
+            "num_tokens": tokens,
+        },
         "files": files,
     }
     write_manifest(folder, content)

@@ -12,6 +12,7 @@ import torch
 from instruction_packs import pack
 from safetensors.torch import load_file, save_file
 from tiny_llm import tiny_llama
+from transformers import AutoTokenizer
 
 from spire_dsu.errors import ConfigError, ModelError, SpireError
 from spire_dsu.files import write_atomically
@@ -27,6 +28,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_llama(folder / "model", units=20)
     tiny_llama(folder / "other", units=19)
     tiny_llama(folder / "base", units=22, chat=False)
+    tiny_llama(folder / "shifted", units=19)
+    shifted = AutoTokenizer.from_pretrained(folder / "shifted")
+    shifted.add_tokens(["one more"])
+    shifted.save_pretrained(folder / "shifted")
+    pack(folder / "cpt", folder / "model", rows=1, held=0, stage="cpt")
     pack(folder / "data", folder / "model", rows=4)
     return folder
 
@@ -51,7 +57,9 @@ def config(inputs: Path, out: Path, **other: Any) -> ITConfig:
         ({"sequence_length": 64}, "has rows of 128 tokens, and sequence_length is 64"),
         ({"batch_rows": 3}, "batch_rows 3 is no multiple of micro_batch 2 x 1 processes"),
         ({"parallel": "fsdp"}, "parallel = 'fsdp' needs GPUs"),
-        ({"model": "other"}, r"was packed with \d+ tokens, and the tokenizer of .*other has \d+"),
+        ({"model": "other"}, r"packed with num_tokens \d+, and for the tokenizer of .*other it is"),
+        ({"model": "shifted"}, "packed with num_units 20, and for the tokenizer .* it is 19"),
+        ({"data": "cpt"}, "cpt was packed for stage 'cpt', not 'it'"),
         ({"model": "base"}, "base: no ChatML tokens"),
         ({"model": "data"}, "data: not a Hugging Face model folder"),
         ({"data": "model"}, r"manifest\.json: No such file or directory"),

@@ -70,6 +70,8 @@ def _train(config: CTCConfig, first: bool) -> None:
             f"batch {config.batch} is no multiple of micro_batch {config.micro_batch} x "
             f"{processes} processes"
         )
+    if config.frozen_encoder and processes > 1:
+        raise ConfigError(f"frozen_encoder is for one process, and there are {processes}")
     source = source_of(config)
     train, dev = Corpus(config.train, config), Corpus(config.dev, config)
     characters = Characters.of(train.texts)
@@ -84,6 +86,8 @@ def _train(config: CTCConfig, first: bool) -> None:
         trainer.train(resume_from_checkpoint=str(resume.folder) if resume else None)
     if first:
         save(trainer.accelerator.unwrap_model(trainer.model), about, out / "model")
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _parts(

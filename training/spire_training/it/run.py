@@ -14,7 +14,7 @@ from transformers.utils import logging
 from spire_dsu.config import write_resolved
 from spire_dsu.errors import ConfigError
 from spire_dsu.llm.rendering import TURN_END, TURN_START
-from spire_dsu.llm.vocabulary import VocabularyError
+from spire_dsu.llm.vocabulary import UnitVocabulary, VocabularyError
 from spire_dsu.locking import lock_folder, remove_folder
 from spire_dsu.storage import DISK
 from spire_training.data.packed import KINDS as KIND_NAMES
@@ -128,6 +128,9 @@ def _inputs(config: ITConfig, *, verify: bool) -> tuple[PackedRows, PackedRows, 
     rows, held = PackedRows(config.data, "train"), PackedRows(config.data, "held")
     if not len(rows):
         raise ConfigError(f"{config.data}: there is no row to train on")
+    stage = rows.manifest["stage"]
+    if stage != "it":
+        raise ConfigError(f"{config.data} was packed for stage {stage!r}, not 'it'")
     if rows.sequence_length != config.sequence_length:
         raise ConfigError(
             f"{config.data} has rows of {rows.sequence_length} tokens, and sequence_length is "
@@ -142,19 +145,30 @@ def _inputs(config: ITConfig, *, verify: bool) -> tuple[PackedRows, PackedRows, 
     known = tokenizer.get_vocab()
     if not {TURN_START, TURN_END} <= known.keys():
         raise VocabularyError(f"{config.model}: no ChatML tokens {TURN_START} and {TURN_END}")
-    packed = int(rows.manifest["vocabulary"]["num_tokens"])
     tokens = _num_tokens(tokenizer)
-    if packed != tokens:
-        raise VocabularyError(
-            f"{config.data} was packed with {packed} tokens, and the tokenizer of {config.model} "
-            f"has {tokens}"
-        )
+    _check_vocabulary(config, rows.manifest["vocabulary"], tokenizer, tokens)
     table = AutoConfig.from_pretrained(config.model).vocab_size
     if table < tokens:
         raise VocabularyError(
             f"{config.model}: {tokens} tokens, but {table} rows in the model's tables"
         )
     return rows, held, tokenizer
+
+
+def _check_vocabulary(
+    config: ITConfig, packed: dict[str, Any], tokenizer: Any, tokens: int
+) -> None:
+    """Refuses data whose ids mean other tokens than the model's."""
+    found = {"num_tokens": tokens}
+    if packed["num_units"]:
+        units = UnitVocabulary.of(tokenizer)
+        found |= {"first_unit_token": units.first_unit_token, "num_units": units.num_units}
+    for name, value in found.items():
+        if packed[name] != value:
+            raise VocabularyError(
+                f"{config.data} was packed with {name} {packed[name]}, and for the tokenizer of "
+                f"{config.model} it is {value}"
+            )
 
 
 def _num_tokens(tokenizer: Any) -> int:
