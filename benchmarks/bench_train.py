@@ -15,6 +15,7 @@ The losses of all updates are compared: float32 noise in float32, closely in bfl
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import tempfile
 import time
@@ -31,6 +32,8 @@ LENGTH, VOCABULARY, HIDDEN, FEED_FORWARD, LAYERS = 512, 4096, 256, 688, 6
 SEQUENCES, MICRO = 8, 4
 RATES = {"lr": 1e-3, "min_lr": 1e-4, "warmup_steps": 0}
 STEPS = 1000
+
+_open = contextlib.ExitStack()  # what a process keeps open for its updates
 
 
 def prepare(folder: Path) -> None:
@@ -89,7 +92,7 @@ def ours(folder: Path, precision: str) -> Callable[[int], float]:
     from spire_training.data.packed import PackedRows
 
     config = settings(folder, precision)
-    process_groups(config.parallel).__enter__()
+    _open.enter_context(process_groups(config.parallel))
     trainer = Trainer(config, PackedRows(config.data), PackedRows(config.data, "held"), 0)
 
     def update(step: int) -> float:
@@ -163,6 +166,7 @@ def live(pipe: Connection, which: str, folder: Path, precision: str, threads: in
         began = time.process_time()
         loss = update(step)
         pipe.send((loss, time.process_time() - began))
+    _open.close()
 
 
 class Competitor:

@@ -14,6 +14,7 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from megatron.core.dist_checkpointing.strategies.torch import (
     mcore_to_pyt_state_dict,
 )
 from megatron.core.optimizer import MegatronOptimizer
+from megatron.core.optimizer.distrib_optimizer import HAVE_APEX_OR_TE, DistributedOptimizer
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 from pydantic import JsonValue
 
@@ -140,6 +142,7 @@ def load(folder: Path, step: int, held: State) -> None:
         CheckpointError: the checkpoint cannot be read.
     """
     path = folder / f"step-{step:08d}"
+    ready = _with_torchs_adam(held.optimizer)
     content = _sharded(held, is_loading=True)
     try:
         content = dist_checkpointing.load(content, str(path))
@@ -147,6 +150,7 @@ def load(folder: Path, step: int, held: State) -> None:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
     held.built.model.load_state_dict(content["model"])
     held.optimizer.load_state_dict(content["optimizer"])
+    _apart(ready)
     held.scheduler.load_state_dict(content["scheduler"])
     torch.set_rng_state(content["random"])
 
@@ -155,6 +159,44 @@ def _sharded(held: State, *, is_loading: bool) -> dict[str, Any]:
     model = held.built.model.sharded_state_dict(metadata=_METADATA)
     optimizer = held.optimizer.sharded_state_dict(model, is_loading=is_loading, metadata=_METADATA)
     return {"model": model, "optimizer": optimizer}
+
+
+def _with_torchs_adam(optimizer: MegatronOptimizer) -> list[DistributedOptimizer]:
+    """Makes new distributed optimizers ready for a load, where their AdamW is torch's.
+
+    Megatron-core takes torch's where Transformer Engine and Apex are missing, and its load then
+    fails: it asks for a count of updates before there is one, and looks for that count among the
+    tensors of each parameter, where its own save has left it out.
+
+    Returns:
+        Those optimizers; `_apart` has to follow the load.
+    """
+    found = [
+        each
+        for each in getattr(optimizer, "chained_optimizers", [optimizer])
+        if isinstance(each, DistributedOptimizer) and not HAVE_APEX_OR_TE
+    ]
+    for each in found:
+        for parameter in (p for group in each.optimizer.param_groups for p in group["params"]):
+            moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+            each.optimizer.state[parameter] = {"step": torch.tensor(0.0), **moments}
+        each._set_main_param_and_optimizer_states = partial(_set_tensors, each)
+    return found
+
+
+def _set_tensors(optimizer: DistributedOptimizer, parameter: Any, tensors: Any) -> None:
+    group, place = optimizer.model_param_group_index_map[parameter]
+    main = optimizer.optimizer.param_groups[group]["params"][place]
+    held = {"param": main, **optimizer.optimizer.state[main]}
+    for name, tensor in tensors.items():
+        held[name].copy_(tensor)
+
+
+def _apart(optimizers: list[DistributedOptimizer]) -> None:
+    """Gives each parameter its own count: the load shares one, and every parameter would add 1."""
+    for optimizer in optimizers:
+        for held in optimizer.optimizer.state.values():
+            held["step"] = held["step"].clone()
 
 
 def _steps(folder: Path) -> list[int]:
