@@ -27,7 +27,7 @@ from spire_dsu.shards import MANIFEST as SHARDS_MANIFEST
 from spire_dsu.shards import ShardError, open_shards
 from spire_dsu.verify import verify
 from spire_training.data import mixture
-from spire_training.data.hashing import SPAN, hash_of
+from spire_training.data.hashing import SPAN, hash_of, next_hash
 from spire_training.data.packed import (
     KIND,
     KINDS,
@@ -217,15 +217,19 @@ def _entries(
     config: PrepareConfig, document: Made, stream: Stream, repeat: float
 ) -> Iterator[Entry]:
     """A document as often as it is used, with the keys that place and choose it."""
-    held = hash_of(config.seed, "held", document.key) < config.held_out * SPAN
+    held = (
+        config.held_out > 0 and hash_of(config.seed, "held", document.key) < config.held_out * SPAN
+    )
     copies = 1
     if not held:
-        lucky = hash_of(config.seed, "copies", document.stream, document.key) / SPAN
-        copies = int(repeat) + (lucky < repeat - int(repeat))
+        copies = int(repeat)
+        if copies != repeat:
+            lucky = hash_of(config.seed, "copies", document.stream, document.key) / SPAN
+            copies += lucky < repeat - copies
     for copy in range(copies):
         choice = hash_of(config.seed, "choice", document.stream, document.key, copy)
         # The pieces of a long text are chosen together, and placed apart.
-        place = hash_of(choice, "place", document.chunk)
+        place = next_hash(choice, document.chunk)
         if not held:
             stream.available.add(choice, document.tokens.size)
         yield Entry(
