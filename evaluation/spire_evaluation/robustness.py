@@ -80,7 +80,8 @@ def _noise(level: float) -> Change:
         power = float(np.mean(np.square(samples, dtype=np.float64)))
         noise = np.random.default_rng(seed).standard_normal(samples.size)
         scale = (power / 10 ** (level / 10)) ** 0.5
-        return (samples + scale * noise).astype(np.float32)
+        made: Float32 = (samples + scale * noise).astype(np.float32)
+        return made
 
     return change
 
