@@ -23,6 +23,9 @@ from spire_dsu.types import Int32
 
 TURN_START = "<|im_start|>"
 TURN_END = "<|im_end|>"
+TEXT_END = "</s>"
+"""Llama's end of a text: a plain document may end with it though ChatML's mark ends the sequence.
+"""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from spire_dsu.files import sha256_of_file
 from spire_dsu.llm.generation.settings import GenerationError
-from spire_dsu.llm.rendering import TURN_END
+from spire_dsu.llm.rendering import TEXT_END, TURN_END
 
 _WEIGHTS = "*.safetensors"
 _DECIDING = ("config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model")
@@ -67,8 +67,9 @@ class Checkpoint:
 
     @cached_property
     def end_tokens(self) -> list[int]:
-        """What ends an answer: the ends of sequence that the folder names, and ChatML's."""
-        found = {self.tokenizer.eos_token_id, self.tokenizer.get_vocab().get(TURN_END)}
+        """What ends an answer: the ends of sequence that the folder names, ChatML's and Llama's."""
+        known = self.tokenizer.get_vocab()
+        found = {self.tokenizer.eos_token_id, known.get(TURN_END), known.get(TEXT_END)}
         for name in ("config.json", "generation_config.json"):
             named = self._setting("eos_token_id", name)
             found |= set(named if isinstance(named, list) else [named])
