@@ -44,23 +44,30 @@ def train_poisoned(config: CptConfig, at: int, store: Any) -> bool:
 
 
 def parity(config: CptConfig, out: Path, tokens: Any, num_tokens: int, store: Any) -> Any:
-    """Logits [B, L, V] of whole rows through megatron-core, and the model exported again."""
-    from megatron.core import tensor_parallel
-
-    from spire_training.cpt.attention import Documents
-    from spire_training.cpt.data import Batch
+    """Exports a model as it was read, and returns its logits [B, L, V] of whole rows; none where
+    it is cut into stages, which only megatron-core's schedules run."""
     from spire_training.cpt.export import export
     from spire_training.cpt.model import build
     from spire_training.cpt.parallel import process_groups
 
     with process_groups(config.parallel, store), torch.no_grad():
         built = build(config, num_tokens, tokens.shape[1])
-        ids = torch.from_numpy(tokens)
-        positions = torch.arange(ids.shape[1]).expand_as(ids).contiguous()
-        zeros = torch.zeros_like(ids)
-        batch = Batch(ids, zeros, zeros.float(), zeros, positions, ids.numel())
-        documents = Documents.of(batch, built.frequencies, torch.float32)
-        logits = built.model(ids, positions, documents)
-        logits = tensor_parallel.gather_from_tensor_model_parallel_region(logits)
+        found = None
+        if config.parallel.pipeline == 1:
+            found = _logits(built, torch.from_numpy(tokens))
         export(built, config.model, out)
-        return logits.numpy()
+        return found
+
+
+def _logits(built: Any, ids: torch.Tensor) -> Any:
+    from megatron.core import tensor_parallel
+
+    from spire_training.cpt.attention import Documents
+    from spire_training.cpt.data import Batch
+
+    positions = torch.arange(ids.shape[1]).expand_as(ids).contiguous()
+    zeros = torch.zeros_like(ids)
+    batch = Batch(ids, zeros, zeros.float(), zeros, positions, ids.numel())
+    documents = Documents.of(batch, built.frequencies, torch.float32)
+    logits = built.model(ids, positions, documents)
+    return tensor_parallel.gather_from_tensor_model_parallel_region(logits).numpy()

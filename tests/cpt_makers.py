@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing import forkserver
@@ -107,12 +108,15 @@ def start(
         processes.append(process)
 
     def wait() -> list[Any]:
-        for process in processes:
-            process.join()
         found: dict[int, Any] = {}
-        while not queue.empty():
+        while any(process.is_alive() for process in processes) or not queue.empty():
+            if queue.empty():
+                time.sleep(0.002)
+                continue
             rank, result = queue.get()
             found[rank] = result
+        for process in processes:
+            process.join()
         return [found.get(rank) for rank in range(world)]
 
     return processes, wait
