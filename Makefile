@@ -64,6 +64,14 @@ format: venv
 bench: venv speech
 	$(BIN)/python benchmarks/bench_assign.py
 	$(BIN)/python benchmarks/bench_encode.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_fit.py
+	$(BIN)/python benchmarks/bench_convert.py speed
+	$(BIN)/python benchmarks/bench_decode.py
+	$(BIN)/python benchmarks/bench_export.py
+	$(BIN)/python benchmarks/bench_packing.py
+	$(BIN)/python benchmarks/bench_train.py
+	$(BIN)/python benchmarks/bench_score.py
+	$(BIN)/python benchmarks/bench_generate.py
 
 mini-encoder: venv speech
 	bash training/recipes/mini/encoder.sh
