@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from transformers import AutoTokenizer
 
 from spire_dsu.errors import ConfigError, ModelError, SpireError
 from spire_dsu.files import write_atomically
+from spire_dsu.locking import LockedError, lock_folder
+from spire_dsu.storage import DISK
 from spire_training.it import checkpoints
 from spire_training.it.config import ITConfig
 from spire_training.it.run import train_it
@@ -105,6 +108,12 @@ def test_a_loss_that_is_no_number_stops_the_run(inputs: Path, tmp_path: Path) ->
     assert len(stopped["rows"]) == 2
     assert not list((tmp_path / "out").glob("checkpoint-*"))
     assert not (tmp_path / "out/hf").exists()
+    with pytest.raises(ConfigError, match="belongs to another run: its model was"):
+        train_it(config(inputs, tmp_path / "out"))
+    lock = lock_folder(tmp_path / "out/lock/it", DISK)
+    with pytest.raises(LockedError, match="out is in use by process"):
+        train_it(config(inputs, tmp_path / "out"))
+    os.close(lock)
 
 
 def test_spikes_are_told_from_noise() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +55,27 @@ def train_it(config: ITConfig) -> Path:
     _check_machine(config, processes)
     rows, held, tokenizer = _inputs(config, verify=first)
     accumulation = _accumulation(config, processes)
-    lock = lock_folder(out / "lock" / "it", DISK) if first else None
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    if first:
-        checkpoints.claim(out, _identity(config, rows))
-        write_resolved(config, out / "config.json")
-    if not (out / HF).is_dir():
-        _train(config, processes, accumulation, rows, held, tokenizer)
-    if lock is not None:
-        remove_folder(out / "lock" / "it", lock, DISK)
-        os.close(lock)
+    with _locked(out) if first else nullcontext():
+        if first:
+            checkpoints.claim(out, _identity(config, rows))
+            write_resolved(config, out / "config.json")
+        if not (out / HF).is_dir():
+            _train(config, processes, accumulation, rows, held, tokenizer)
     return out / HF
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keeps other runs out of the folder; a lock ends with its process, however that ends."""
+    folder = out / "lock" / "it"
+    lock = lock_folder(folder, DISK)
+    try:
+        yield
+    finally:
+        remove_folder(folder, lock, DISK)
+        os.close(lock)
 
 
 def _train(
