@@ -7,5 +7,6 @@
 - extractor: waveform -> one row every 20 ms (seven convolutions)
 - transformer: rows -> features (positional convolution, blocks)
 - ops: the heavy operations, in plain PyTorch and in oneDNN for a CPU
+- packing, packed, packer, kernels_*: the same pass on a GPU, over packs of constant size
 - arithmetic: no gradients, no TF32
 """

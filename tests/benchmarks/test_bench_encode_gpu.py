@@ -1,0 +1,89 @@
+"""The GPU benchmark of the encoder as far as it runs without one: counts, and peers' answers."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812, its common name
+from makers import make_hubert, make_waves
+
+from spire_dsu.features import Encoder
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_it_says_so_in_a_line() -> None:
+    command = [sys.executable, str(BENCHMARKS / "bench_encode_gpu.py")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "needs an NVIDIA GPU" in done.stderr
+    assert done.stdout == ""
+
+
+def test_operations_are_those_of_the_model(load: Any) -> None:
+    stages: ModuleType = load("encode_gpu_stages")
+    per_second = {name: flops / 15 / 1e9 for name, flops in stages.stage_flops(240_000).items()}
+    assert per_second["extractor"] == pytest.approx(0.033 + 2.516 + 2.359, rel=2e-3)
+    assert per_second["positional convolution"] == pytest.approx(0.838, rel=2e-3)
+    assert per_second["linears"] == pytest.approx(27.65 + 0.052, rel=2e-3)
+    assert per_second["attention"] == pytest.approx(3.37, rel=2e-3)
+    assert stages.useful_flops([torch.empty(240_000)]) == pytest.approx(37.3e9 * 15, rel=2e-3)
+
+
+def test_batches_hold_every_wave_once(load: Any) -> None:
+    peers: ModuleType = load("encode_gpu_peers")
+    waves = [torch.empty(n) for n in (16_000, 160_000, 5_000_000, 48_000, 16_000)] * 30
+    found = peers.batches(waves)
+    assert sorted(i for some in found for i in some) == list(range(len(waves)))
+    for some in found:
+        longest = max(len(waves[i]) for i in some)
+        assert len(some) == 1 or len(some) * longest <= 320 * 16_000
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # by torch.compile itself
+def test_peers_answer_what_the_encoder_does(load: Any, tmp_path: Path) -> None:
+    peers: ModuleType = load("encode_gpu_peers")
+    model = make_hubert(tmp_path, num_conv_pos_embeddings=15)
+    model.encoder.layer_norm = torch.nn.Identity()
+    encoder = Encoder.from_pretrained(tmp_path, layer=3, device="cpu")
+    host = make_waves([9_000, 16_000, 12_345, 16_000])
+    waves = [torch.from_numpy(wave) for wave in host]
+    features = [encoder(wave) for wave in waves]
+    centroids = torch.cat(features)[::3]
+    truth = [torch.cdist(rows, centroids).argmin(1) for rows in features]
+
+    second = peers.B2(model, centroids, torch.float32)
+    second.extract, second.block, second.assign = (
+        second.model.feature_extractor,
+        second._block,
+        second.nearest,
+    )
+
+    def attend(q: Any, k: Any, v: Any, splits: Any, *_: Any) -> torch.Tensor:
+        parts = [
+            F.scaled_dot_product_attention(*(x[a:b].transpose(0, 1) for x in (q, k, v)))
+            for a, b in pairwise(splits.tolist())
+        ]
+        return torch.cat(parts, 1).transpose(0, 1)
+
+    second.attend = attend
+    for peer in (peers.B1(model, centroids, torch.float32), second):
+        for some, expected in ((waves, truth), (waves[1:2] + waves[3:], truth[1:2] + truth[3:])):
+            for row, units in zip(peer(some), expected, strict=True):
+                assert (row == units).double().mean() > 0.99
