@@ -141,17 +141,22 @@ def settings_of(config: ITConfig, data: Path, template: str, gpus: int) -> dict[
     }
     if config.max_steps:
         settings["max_steps"] = config.max_steps
+    return settings | _sharing(config)
+
+
+def _sharing(config: ITConfig) -> dict[str, Any]:
+    """How GPUs share the model."""
     if config.parallel == "deepspeed":
-        settings["deepspeed"] = config.deepspeed
-    if config.parallel == "fsdp":
-        settings["fsdp_version"] = 2
-        settings["fsdp_config"] = {
-            "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-            "transformer_layer_cls_to_wrap": "LlamaDecoderLayer",
-            "state_dict_type": "SHARDED_STATE_DICT",
-            "reshard_after_forward": True,
-        }
-    return settings
+        return {"deepspeed": config.deepspeed}
+    if config.parallel == "ddp":
+        return {}
+    wrapping = {
+        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "transformer_layer_cls_to_wrap": "LlamaDecoderLayer",
+        "state_dict_type": "SHARDED_STATE_DICT",
+        "reshard_after_forward": True,
+    }
+    return {"fsdp_version": 2, "fsdp_config": wrapping}
 
 
 def with_start(tokenizer: Any) -> str:
