@@ -138,8 +138,10 @@ def test_the_report_has_the_papers_tables(done: Path) -> None:
 
 def test_the_renderings_hold_the_numbers(done: Path) -> None:
     text, page = (done / "report.md").read_text(), (done / "report.html").read_text()
-    assert "| SALMONN | 33.33 [" in text
+    assert "| SALMONN, here other | 33.33 [" in text
     assert "] (2.4) | (5.3) |" in text
+    assert "| Whisper-base | (5.0) | (11.9) |" in text  # as many digits as are printed
+    assert "(27.1?)" in text
     assert "?" not in text.split("## Table 2")[1].split("##")[0]
     assert "33.33" in page
     assert "<svg" in page

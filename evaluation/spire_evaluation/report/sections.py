@@ -66,27 +66,28 @@ def _paper_table(table: Json) -> Section:
     rows, marked = [], []
     for row in table["rows"]:
         cells = []
-        for name, ours, printed in zip(
-            table["columns"], row["ours"], row["published"], strict=True
-        ):
+        columns = zip(table["columns"], table["digits"], row["ours"], row["published"], strict=True)
+        for name, digits, ours, printed in columns:
             why = suspect.get((row["name"], name))
             if why and printed is not None:
-                marked.append(f"? {row['name']}, {name}, {printed}: {why}.")
-            cells.append(_beside(ours, printed, "?" if why else ""))
-        label = f"{row['name']} ({row['group']})" if _is_way(row["group"]) else row["name"]
+                marked.append(f"? {row['name']}, {name}, {printed:.{digits}f}: {why}.")
+            paper = "" if printed is None else f"({printed:.{digits}f}{'?' if why else ''})"
+            cells.append(_beside(ours, paper))
+        label = _label(row)
+        if row["system"] not in (None, row["name"]):
+            label += f", here {row['system']}"
         rows.append([label, *cells])
     title = f"Table {table['number']}: {table['title']}"
-    columns = len(table["columns"])
-    notes = [*table["notes"], *marked]
-    return Section(title, notes, ["model", *table["columns"]], rows, columns, _charts(table))
+    header, notes = ["model", *table["columns"]], [*table["notes"], *marked]
+    return Section(title, notes, header, rows, len(header) - 1, _charts(table))
 
 
-def _is_way(group: str | None) -> bool:
-    return group in ("Self-cascade", "Direct")
+def _label(row: Json) -> str:
+    ways = ("Self-cascade", "Direct")
+    return f"{row['name']} ({row['group']})" if row["group"] in ways else str(row["name"])
 
 
-def _beside(ours: Json | None, printed: float | None, mark: str) -> str:
-    paper = f"({printed:g}{mark})" if printed is not None else ""
+def _beside(ours: Json | None, paper: str) -> str:
     if ours is None:
         return paper or _NONE
     value = f"{ours['value']:.2f}"
@@ -100,7 +101,7 @@ def _charts(table: Json) -> list[str]:
     shown = [row for row in table["rows"] if any(row["ours"])]
     series = [
         Series(
-            f"{row['name']} ({row['group']})" if _is_way(row["group"]) else row["name"],
+            _label(row),
             [cell["value"] if cell else None for cell in row["ours"]],
             [
                 (cell["low"], cell["high"]) if cell and "low" in cell else None

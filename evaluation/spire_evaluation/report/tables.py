@@ -11,6 +11,10 @@ from spire_evaluation.results import Results
 Json = dict[str, Any]
 
 
+_DIGITS = {"wer": 1, "spbleu": 1}
+"""Decimals that the paper prints, by metric; of the others two."""
+
+
 def paper_tables(config: RunConfig, results: Results) -> list[Json]:
     """Those tables that a system of this run has a number for, in the paper's order.
 
@@ -55,6 +59,7 @@ def _table(table: Table, config: RunConfig, results: Results) -> Json:
         "number": table.number,
         "title": table.title,
         "columns": [column.name for column in table.columns],
+        "digits": [_DIGITS.get(column.metric, 2) for column in table.columns],
         "rows": rows,
         "notes": table.notes,
         "suspect": [each.model_dump() for each in table.suspect],
