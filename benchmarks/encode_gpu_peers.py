@@ -78,8 +78,9 @@ class B1:
 
     def __init__(self, model: HubertModel, centroids: Tensor, dtype: torch.dtype) -> None:
         self.model = copy.deepcopy(model).to(dtype)
-        self.dtype, self.centroids = dtype, centroids.to(dtype)
-        self.half_norms = (0.5 * centroids.square().sum(1)).to(dtype)
+        # Squared norms of features may exceed float16; bfloat16 products take the same time.
+        self.dtype, self.centroids = dtype, centroids.bfloat16()
+        self.half_norms = (0.5 * centroids.square().sum(1)).bfloat16()
 
     def __call__(self, waves: Sequence[Tensor]) -> list[Tensor]:
         found: dict[int, Tensor] = {}
@@ -92,7 +93,7 @@ class B1:
         return [found[i] for i in range(len(waves))]
 
     def nearest(self, rows: Tensor) -> Tensor:
-        return torch.addmm(self.half_norms, rows, self.centroids.t(), alpha=-1).argmin(1)
+        return torch.addmm(self.half_norms, rows.bfloat16(), self.centroids.t(), alpha=-1).argmin(1)
 
 
 class B2(B1):

@@ -86,4 +86,4 @@ def test_peers_answer_what_the_encoder_does(load: Any, tmp_path: Path) -> None:
     for peer in (peers.B1(model, centroids, torch.float32), second):
         for some, expected in ((waves, truth), (waves[1:2] + waves[3:], truth[1:2] + truth[3:])):
             for row, units in zip(peer(some), expected, strict=True):
-                assert (row == units).double().mean() > 0.99
+                assert (row == units).double().mean() > 0.95  # distances in bfloat16

@@ -22,7 +22,7 @@ from spire_dsu.shards import write_shard
 from spire_dsu.types import SAMPLING_RATE, Float32, UnitRow, Units
 
 AHEAD_SECONDS = 1200.0
-GPU_PACK_SECONDS = 300.0
+GPU_PACK_SECONDS = 2700.0  # eight packs of the encoder a call, which overlap within it
 _MOST_GPU_DECODERS = 16
 _CARRIED = ("id", "text", "lang", "speaker", "source", "offset", "duration")
 _NO_UNITS = Units(np.zeros(0, np.int32), np.zeros(0, np.int32))

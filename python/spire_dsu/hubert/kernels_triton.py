@@ -24,8 +24,10 @@ _LOG2_E = tl.constexpr(1.4426950408889634)
 _ROOT_HALF = tl.constexpr(0.7071067811865476)
 
 # Tiles of the product: 128 x 256 with two warpgroups is what Hopper's matrix units want; K in
-# steps of 64 halves is one 128-byte line. Small products take small tiles, also to interpret them.
+# steps of 64 halves is one 128-byte line. GPUs without the 144 KiB of shared memory that it takes
+# have 128 x 128; small products take small tiles, also to interpret them.
 _LARGE = {"BM": 128, "BN": 256, "BK": 64, "num_warps": 8, "num_stages": 3}
+_MEDIUM = {"BM": 128, "BN": 128, "BK": 64, "num_warps": 8, "num_stages": 3}
 _SMALL = {"BM": 32, "BN": 32, "BK": 32, "num_warps": 4, "num_stages": 2}
 
 
@@ -168,12 +170,19 @@ def _product(
     tl.store(target, acc.to(c.dtype.element_ty), mask=(rows < M)[:, None] & (cols < N)[None, :])
 
 
+def _is_short_of_room(device: torch.device) -> bool:
+    if device.type != "cuda":
+        return False
+    found = torch.cuda.get_device_properties(device)
+    return getattr(found, "shared_memory_per_block_optin", 0) < 147_456
+
+
 def product(rows: Tensor, weight: Tensor, bias: Tensor, gelu: bool, used: Tensor | None) -> Tensor:
     """See `kernels_torch.product`."""
     grouped = rows.dim() == 3
     count, (width_out, width_in) = rows.shape[-2], weight.shape[-2:]
     out = rows.new_empty(*rows.shape[:-1], width_out)
-    tile = _LARGE if width_out >= 256 else _SMALL
+    tile = _SMALL if width_out < 256 else _MEDIUM if _is_short_of_room(rows.device) else _LARGE
     grid = (
         triton.cdiv(count, tile["BM"]) * triton.cdiv(width_out, tile["BN"]),
         len(rows) if grouped else 1,

@@ -272,7 +272,7 @@ class Replayed:
     def _capture(self) -> None:
         """Twice without a graph first: kernels are compiled and libraries choose theirs."""
         current = torch.cuda.current_stream()
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(current)
         with plain_arithmetic("cuda"), torch.cuda.stream(side):
             for _ in range(2):
@@ -280,6 +280,6 @@ class Replayed:
         current.wait_stream(side)
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with plain_arithmetic("cuda"), torch.cuda.graph(graph):
+        with plain_arithmetic("cuda"), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._output = self._forward(self._shape, self.input)
         self._graph = graph
