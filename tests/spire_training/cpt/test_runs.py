@@ -17,6 +17,11 @@ import numpy as np
 import pytest
 from cpt_makers import curve, run, start, weights
 
+from spire_dsu.errors import ConfigError
+from spire_dsu.locking import lock_folder
+from spire_dsu.storage import DISK
+from spire_training.cpt import command
+
 KILLS = 5 * int(os.environ.get("SPIRE_TEST_MULTIPLIER", "1"))
 
 
@@ -174,6 +179,27 @@ def test_another_run_is_refused_by_name(folder: Path) -> None:
     result = start(cpt_inside.train, config)[1]()[0]
     assert "CheckpointError" in result
     assert "optimizer.lr was 0.003, is 0.002" in result
+
+
+def test_a_second_run_in_the_folder_is_refused(folder: Path) -> None:
+    config = cpt_makers.config(folder, "busy")
+    lock = lock_folder(config.out / ".tmp" / "run", DISK)
+    result = start(cpt_inside.train, config)[1]()[0]
+    os.close(lock)
+    assert "LockedError" in result
+    assert f"{config.out} is in use by process {os.getpid()}" in result
+
+
+def test_processes_are_checked_before_they_start(folder: Path) -> None:
+    path = folder / "odd.toml"
+    paths = {name: str(folder / name) for name in ("base", "data", "odd")}
+    path.write_text(
+        f'model = "{paths["base"]}"\ndata = "{paths["data"]}"\nout = "{paths["odd"]}"\n'
+        "batch = {sequences = 8}\nparallel = {tensor = 2}\n"
+    )
+    with pytest.raises(ConfigError, match="3 processes are no multiple of"):
+        command.run(path, 3)
+    assert not (folder / "odd").exists()
 
 
 @pytest.mark.parametrize(

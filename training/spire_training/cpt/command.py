@@ -11,7 +11,8 @@ from types import FrameType
 
 from spire_dsu.config import load_toml
 from spire_dsu.errors import ConfigError, SpireError
-from spire_training.cpt.config import CptConfig
+from spire_training.cpt.config import CptConfig, check_tokenizer, pieces, run_facts
+from spire_training.data.packed import PackedRows
 
 
 class RunError(SpireError):
@@ -44,7 +45,17 @@ def run(path: Path, processes: int) -> bool:
     return _launch(path, config, processes)
 
 
+def _check(config: CptConfig, processes: int) -> None:
+    """Says once, and before anything starts, what every process would say in its own words."""
+    rows = PackedRows(config.data)
+    config.num_steps(len(rows))
+    check_tokenizer(config, rows.manifest)
+    run_facts(config)
+    config.accumulation(processes // pieces(config.parallel, processes))
+
+
 def _launch(path: Path, config: CptConfig, processes: int) -> bool:
+    _check(config, processes)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={processes}", "-m", "spire_training.cpt.worker", str(path)]
     told = False

@@ -168,6 +168,21 @@ class CptConfig(Config):
         return self.batch.sequences // at_once
 
 
+def pieces(parallel: ParallelConfig, processes: int) -> int:
+    """How many processes hold one copy of the model.
+
+    Raises:
+        ConfigError: `processes` is no multiple of that.
+    """
+    count = parallel.tensor * parallel.pipeline
+    if processes % count:
+        raise ConfigError(
+            f"{processes} processes are no multiple of parallel.tensor {parallel.tensor} x "
+            f"parallel.pipeline {parallel.pipeline}"
+        )
+    return count
+
+
 def run_facts(config: CptConfig) -> dict[str, JsonValue]:
     """All that decides the weights a run ends with; a resume with other facts is refused.
 

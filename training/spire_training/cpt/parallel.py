@@ -11,9 +11,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from spire_dsu.errors import ConfigError
 from spire_training.cpt import cpu
-from spire_training.cpt.config import ParallelConfig
+from spire_training.cpt.config import ParallelConfig, pieces
 
 _PATIENCE = datetime.timedelta(minutes=30)
 
@@ -33,12 +32,7 @@ def process_groups(config: ParallelConfig, store: Any = None) -> Iterator[None]:
     from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    pieces = config.tensor * config.pipeline
-    if world % pieces:
-        raise ConfigError(
-            f"{world} processes are no multiple of parallel.tensor {config.tensor} x "
-            f"parallel.pipeline {config.pipeline}"
-        )
+    pieces(config, world)
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
