@@ -8,7 +8,7 @@ from pathlib import Path
 from spire_dsu.errors import SpireError
 from spire_training.cpt.command import run
 
-if __name__ == "__main__":  # checkpoints start a helper process that imports this module again
+if __name__ == "__main__":
     try:
         run(Path(sys.argv[1]), 1)
     except SpireError as error:
