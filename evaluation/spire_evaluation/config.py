@@ -13,7 +13,7 @@ from spire_evaluation.items import Task
 from spire_evaluation.metrics import Metric, MetricConfig
 from spire_evaluation.significance import Resampling
 
-Name = Annotated[str, Field(pattern=r"^[\w.+ -]{1,80}$")]
+Name = Annotated[str, Field(pattern=r"^\w[\w.+ -]{0,79}$")]
 Kind = Literal[
     "librispeech", "fleurs", "voxpopuli", "flores", "wmt23", "fleurs-st", "covost2", "ape", "ner"
 ]
