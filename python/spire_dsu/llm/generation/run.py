@@ -35,7 +35,8 @@ def generate(
         requests: prompts with unique ids.
         out: the file; read it with `read_answers`.
         config: how.
-        progress: called with (answers there, all requests) after every batch.
+        progress: called with (answers there, all requests) after every batch, and when vLLM is
+            ready.
 
     Raises:
         GenerationError: ids repeat, a prompt is empty, too long or of another vocabulary; `out`
@@ -50,7 +51,8 @@ def generate(
     def emit(answers: Sequence[Raw]) -> None:
         nonlocal there
         texts = [_answer(raw, checkpoint.tokenizer, config.stop) for raw in answers]
-        file.append((by_id[answer.id], answer) for answer in texts)
+        if texts:
+            file.append((by_id[answer.id], answer) for answer in texts)
         there += len(texts)
         if progress:
             progress(there, len(wanted))

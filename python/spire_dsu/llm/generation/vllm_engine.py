@@ -57,7 +57,7 @@ def answer_all(
         checkpoint: the model.
         requests: none too long.
         config: see there.
-        emit: gets each answer.
+        emit: gets each answer; and nothing, once, when the engine is ready.
 
     Raises:
         GenerationError: there is no vLLM, or it gave up; holds the end of what it said.
@@ -68,9 +68,9 @@ def answer_all(
         job.write_text(json.dumps(_job(checkpoint, requests, config)), encoding="utf-8")
         log = Path(scratch) / "log.txt"
         missing = {request.id for request in requests}
-        for raw in _run(python, job, log):
-            emit([raw])
-            missing.discard(raw.id)
+        for found in _run(python, job, log):
+            emit(found)
+            missing -= {raw.id for raw in found}
         if missing:
             said = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
             raise GenerationError(
@@ -92,8 +92,8 @@ def _job(
     }
 
 
-def _run(python: Path, job: Path, log: Path) -> Iterator[Raw]:
-    """Runs the worker; yields what it sends until it closes its end."""
+def _run(python: Path, job: Path, log: Path) -> Iterator[list[Raw]]:
+    """Runs the worker; yields an empty list when it is ready, and then each answer."""
     # A pipe of its own: vLLM logs to standard output, its engine process too.
     receiver, sender = os.pipe()
     hidden = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
@@ -112,7 +112,8 @@ def _run(python: Path, job: Path, log: Path) -> Iterator[Raw]:
             os.close(sender)
         try:
             for line in answers:
-                yield Raw(**json.loads(line))
+                sent = json.loads(line)
+                yield [Raw(**sent)] if sent else []
             worker.wait(_GOODBYE)
         except subprocess.TimeoutExpired:
             pass  # every answer is here; an engine that cannot end by itself is ended

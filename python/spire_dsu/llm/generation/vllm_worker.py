@@ -4,7 +4,8 @@ of this project, whose dependencies need not be there.
     python vllm_worker.py JOB FD
 
 JOB is JSON: model, prompts [[id, [token, ...]], ...] and settings. Each answer is written to the
-file descriptor FD as a line of JSON as soon as it is there: {"id", "tokens", "finish"}.
+file descriptor FD as a line of JSON as soon as it is there: {"id", "tokens", "finish"}. A line
+before them, {}, says that the engine is ready.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def prepare_environment(job: dict[str, Any]) -> bool:
 
 
 def answers(job: dict[str, Any], one_by_one: bool) -> Iterator[dict[str, Any]]:
-    """Starts the engine, gives it every prompt, and yields answers as they are finished."""
+    """Starts the engine, gives it every prompt, and yields {} once, then answers as they end."""
     from vllm import LLM, SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -52,6 +53,7 @@ def answers(job: dict[str, Any], one_by_one: bool) -> Iterator[dict[str, Any]]:
         seed=0,
         **limits,
     ).llm_engine
+    yield {}
     settings = SamplingParams(
         temperature=0,
         max_tokens=job["max_new_tokens"],
