@@ -20,6 +20,7 @@ from makers import make_hubert, make_waves, save_hubert
 
 from spire_dsu.features import Encoder
 from spire_dsu.hubert import kernels_torch
+from spire_dsu.hubert.arithmetic import plain_arithmetic
 from spire_dsu.hubert.checkpoint import load_checkpoint
 from spire_dsu.hubert.packed import PackedForward, PackInput, can_pack
 from spire_dsu.hubert.packer import PackPiece, write
@@ -118,6 +119,22 @@ def test_only_models_that_normalise_by_rows_are_packed(tmp_path: Path) -> None:
     }.items():  # fmt: skip
         make_hubert(tmp_path / flavour, flavour)
         assert can_pack(load_checkpoint(tmp_path / flavour, 1).arch) == packs
+
+
+def test_settings_of_the_process_come_back() -> None:
+    matmul = torch.backends.cuda.matmul
+    names = [
+        f"allow_{kind}_reduced_precision_reduction{part}"
+        for kind in ("fp16", "bf16")
+        for part in ("", "_split_k")
+    ]
+    before = [getattr(matmul, name) for name in names]
+    with plain_arithmetic("cpu"):
+        assert [getattr(matmul, name) for name in names] == [False] * 4
+        with plain_arithmetic("cpu"):
+            pass
+        assert [getattr(matmul, name) for name in names] == [False] * 4
+    assert [getattr(matmul, name) for name in names] == before
 
 
 def test_the_kernels_do_what_their_meaning_says() -> None:

@@ -71,5 +71,5 @@ def _set_sums(values: list[tuple[bool, bool]]) -> None:
     for name, value in zip(_SUMS, values, strict=True):
         try:
             setattr(matmul, name, value)
-        except TypeError:  # a PyTorch that has only the first of the two settings
+        except (TypeError, RuntimeError):  # a PyTorch with only the first of the two settings
             setattr(matmul, name, value[0])
