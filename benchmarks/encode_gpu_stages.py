@@ -171,6 +171,7 @@ def report(bench: Benchmark, times: dict[str, float], waves: Sequence[Tensor], r
         )
         bench.figure(f"us_{stage.replace(' ', '_').replace('-', '')}", 1e6 * time / seconds)
     bench.console.print(table)
+    bench.figure("us_all_stages", 1e6 * total / seconds)
     bench.figure("non_encoder_share", (times["k-means"] + times["copies"]) / total)
     bench.figure("matrix_tflops", 1e-12 * rate)
 
