@@ -2,6 +2,7 @@
 #   make demo      speech -> units, a table, a picture
 #   make test      all tests            make lint    style, types, spelling
 #   make bench     benchmarks on this machine, beside their peers
+#   make mini-smoke     the paper's road with a few dozen words, from raw audio to a report, in minutes
 #   make mini-encoder   trains the bundled miniature again, from nothing (under 90 minutes on 2 cores)
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 NATIVE := $(shell find csrc CMakeLists.txt -type f 2>/dev/null)
 PY_DIRS := python training evaluation tests benchmarks
 
-.PHONY: venv venv-vllm venv-comet demo test lint format bench mini-encoder speech stubs gpu-check gpu-wheels clean
+.PHONY: venv venv-vllm venv-comet demo test lint format bench mini-smoke mini-encoder speech stubs gpu-check gpu-wheels clean
 
 # Built again when a native source, a dependency or a pin changes; the Python sources are used in place.
 venv: $(VENV)/.installed
@@ -72,6 +73,10 @@ bench: venv speech
 	$(BIN)/python benchmarks/bench_train.py
 	$(BIN)/python benchmarks/bench_score.py
 	$(BIN)/python benchmarks/bench_generate.py
+
+mini-smoke: venv speech
+	PATH="$(abspath $(BIN)):$$PATH" bash training/recipes/mini/run.sh smoke scratch/mini-smoke
+	@echo "open scratch/mini-smoke/results/report.html"
 
 mini-encoder: venv speech
 	bash training/recipes/mini/encoder.sh

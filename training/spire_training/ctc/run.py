@@ -270,7 +270,7 @@ def _arguments(config: CTCConfig, processes: int) -> TrainingArguments:
         warmup_steps=config.warmup_ratio,
         optim="adamw_torch",
         bf16=config.precision == "bf16",
-        use_cpu=config.device == "cpu",
+        use_cpu=config.device == "cpu" or not torch.cuda.is_available(),
         load_best_model_at_end=True,
         metric_for_best_model="cer",
         greater_is_better=False,

@@ -183,7 +183,7 @@ def arguments_of(config: ITConfig, *, steps: int, accumulation: int) -> Training
         adam_epsilon=config.adam_epsilon,
         max_grad_norm=config.max_grad_norm,
         bf16=config.precision == "bf16",
-        use_cpu=config.device == "cpu",
+        use_cpu=config.device == "cpu" or not torch.cuda.is_available(),
         activation_checkpointing=config.activation_checkpointing and not sharded,
         fsdp=sharded or None,
         fsdp_config=fsdp if sharded else None,

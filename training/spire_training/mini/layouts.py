@@ -86,7 +86,7 @@ def write_covost2(root: Path, split: str, recordings: Iterable[Recording]) -> No
 
 
 def write_fleurs(root: Path, split: str, recordings: Iterable[Recording]) -> None:
-    """data/LANG/SPLIT.tsv of all three languages; only English has recordings."""
+    """data/LANG/SPLIT.tsv of all three languages; only English has recordings in its folder."""
     tables: dict[str, list[str]] = {code: [] for code in FLEURS_NAMES}
     for row in sorted(recordings, key=lambda recording: recording.number):
         file = f"{row.number}.wav"
@@ -97,7 +97,9 @@ def write_fleurs(root: Path, split: str, recordings: Iterable[Recording]) -> Non
             cells = [str(row.number), file, text, bare(text), "", str(row.samples.size), "FEMALE"]
             lines.append("\t".join(cells))
     for code, lines in tables.items():
-        _table(root / "data" / FLEURS_NAMES[code] / f"{split}.tsv", lines)
+        language = root / "data" / FLEURS_NAMES[code]
+        (language / "audio" / split).mkdir(parents=True, exist_ok=True)
+        _table(language / f"{split}.tsv", lines)
 
 
 def write_librispeech(root: Path, split: str, recordings: Iterable[Recording]) -> None:

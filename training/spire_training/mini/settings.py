@@ -8,6 +8,7 @@ from pydantic import Field
 
 from spire_dsu.config import Config
 from spire_training.encoder.settings import Distortion
+from spire_training.mini.grammar.meaning import Kind
 
 
 class Text(Config):
@@ -61,11 +62,13 @@ class World(Config):
 
     Attributes:
         words: the share of each word class in use; 1.0 is the whole lexicon.
+        kinds: of sentences; empty for all.
         distortion: rooms and noise of all speech; a corpus may have a noise level of its own.
     """
 
     seed: int = Field(ge=0)
     words: float = Field(gt=0, le=1)
+    kinds: list[Kind] = Field(default_factory=list)
     text: Text
     voices: Voices
     distortion: Distortion

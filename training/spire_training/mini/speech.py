@@ -97,7 +97,8 @@ def _babble(clean: Sequence[Int16], rng: np.random.Generator) -> Float32:
 
 
 def _as_float(samples: Int16) -> Float32:
-    return np.divide(samples, np.float32(32768), dtype=np.float32)
+    scaled: Float32 = np.divide(samples, np.float32(32768), dtype=np.float32)
+    return scaled
 
 
 def _as_int16(samples: Float32) -> Int16:

@@ -50,7 +50,7 @@ def make_world(world: World, out: Path, *, workers: int | None = None) -> None:
         if fingerprint(old) != fingerprint(world):
             raise ConfigError(f"{out}: holds a world of other settings: choose another folder")
     write_resolved(world, note)
-    source = Source(world.seed, world.words)
+    source = Source(world.seed, world.words, world.kinds)
     # Test sets are drawn first, so that a larger training set leaves them as they are.
     numbered = list(enumerate(world.corpora))
     tests = {index: source.draw(c.rows) for index, c in numbered if c.voices == "test"}

@@ -139,7 +139,7 @@ class Sampler:
         self, rng: np.random.Generator, *, short: bool = False, negation: bool = True
     ) -> Clause:
         verb = _pick(self._transitive if rng.random() < 0.8 else self._intransitive, rng)
-        tense = _pick(("present", "past", "past", "perfect", "future", "can", "must"), rng)
+        tense: Tense = _pick(("present", "past", "past", "perfect", "future", "can", "must"), rng)
         target = self._thing(rng, verb.objects) if verb.objects else None
         negated = negation and tense != "must" and rng.random() < 0.1
         negated = negated and (target is None or _definite(target))  # German has "kein" for others
