@@ -1,4 +1,4 @@
-"""What every test shares: no test depends on the speed of the machine; the longest files go first."""
+"""What all tests share: none depends on the speed of the machine; the longest files go first."""
 
 from __future__ import annotations
 
