@@ -66,7 +66,9 @@ def test_peers_answer_what_the_encoder_does(load: Any, tmp_path: Path) -> None:
     waves = [torch.from_numpy(wave) for wave in host]
     features = [encoder(wave) for wave in waves]
     centroids = torch.cat(features)[::3]
-    truth = [torch.cdist(rows, centroids).argmin(1) for rows in features]
+    # The peers' products are in bfloat16: a squared distance may be off by so much.
+    slack = 4 * 2**-8 * float(centroids.norm(dim=1).max()) ** 2
+    distances = [torch.cdist(rows, centroids) ** 2 for rows in features]
 
     second = peers.B2(model, centroids, torch.float32)
     second.extract, second.block, second.assign = (
@@ -84,6 +86,9 @@ def test_peers_answer_what_the_encoder_does(load: Any, tmp_path: Path) -> None:
 
     second.attend = attend
     for peer in (peers.B1(model, centroids, torch.float32), second):
-        for some, expected in ((waves, truth), (waves[1:2] + waves[3:], truth[1:2] + truth[3:])):
-            for row, units in zip(peer(some), expected, strict=True):
-                assert (row == units).double().mean() > 0.95  # distances in bfloat16
+        for chosen in ([0, 1, 2, 3], [1, 3]):
+            answers = peer([waves[i] for i in chosen])
+            for i, units in zip(chosen, answers, strict=True):
+                near = distances[i].gather(1, units[:, None])[:, 0]
+                assert (near - distances[i].min(1).values).max() <= slack
+                assert (units == distances[i].argmin(1)).double().mean() > 0.5
