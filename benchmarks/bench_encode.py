@@ -32,15 +32,14 @@ import soxr
 import threadpoolctl
 import torch
 from harness import Benchmark, Times
-from safetensors.torch import save_file
-from transformers import HubertConfig, HubertModel
+from random_hubert import LAYER, build
+from transformers import HubertModel
 
 import spire_dsu
 from spire_dsu import _core
 from spire_dsu.features import Encoder
 from spire_dsu.types import Float32, Units
 
-LAYER = 22
 EPS = 1e-5
 BATCH_SECONDS = 60
 NOISE = 1e-4  # relative gap of two squared distances that float32 features can close
@@ -160,21 +159,6 @@ def ours(encoder: Encoder, codebook: spire_dsu.Codebook, waves: Sequence[Float32
 
 def frames_of(rows: Sequence[Units]) -> np.ndarray:
     return np.concatenate([row.to_frames() for row in rows])
-
-
-def build(folder: Path) -> HubertModel:
-    """HuBERT-large's shape cut to the layer, random weights, saved; without its final norm."""
-    torch.manual_seed(0)
-    config = HubertConfig(
-        hidden_size=1024, num_hidden_layers=LAYER, num_attention_heads=16, intermediate_size=4096,
-        feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True,
-        attn_implementation="sdpa",
-    )  # fmt: skip
-    model = HubertModel(config).eval()
-    config.save_pretrained(folder)
-    save_file(dict(model.state_dict()), folder / "model.safetensors", metadata={"format": "pt"})
-    model.encoder.layer_norm = torch.nn.Identity()
-    return model
 
 
 def main() -> None:

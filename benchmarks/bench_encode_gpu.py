@@ -25,9 +25,8 @@ import torch
 from encode_gpu_peers import B0, B1, B2, EPS, Encode
 from encode_gpu_stages import measure_alternatives, measure_stages, useful_flops
 from harness import Benchmark
-from safetensors.torch import save_file
+from random_hubert import LAYER, build
 from torch import Tensor
-from transformers import HubertConfig, HubertModel
 
 import spire_dsu
 from spire_dsu.features import Encoder
@@ -35,7 +34,7 @@ from spire_dsu.hubert.packer import Packer
 from spire_dsu.presets import resolve
 from spire_dsu.types import Float32
 
-LAYER, RATE, HOURS = 22, 16_000, 42_500
+RATE, HOURS = 16_000, 42_500
 OURS, EXACT, HOST = "ours, fast", "ours, exact", "ours, fast, from host memory"
 COMPARISONS = 10_000
 
@@ -82,21 +81,6 @@ def mixed_lengths(seconds: float, seed: int) -> list[float]:
     while sum(found) < seconds:
         found.append(float(np.clip(rng.lognormal(1.45, 0.75), 0.4, 30)))
     return found
-
-
-def build(folder: Path) -> HubertModel:
-    """HuBERT-large's shape cut to the layer, random weights, saved; without its final norm."""
-    torch.manual_seed(0)
-    config = HubertConfig(
-        hidden_size=1024, num_hidden_layers=LAYER, num_attention_heads=16, intermediate_size=4096,
-        feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True,
-        attn_implementation="sdpa",
-    )  # fmt: skip
-    model = HubertModel(config).eval()
-    config.save_pretrained(folder)
-    save_file(dict(model.state_dict()), folder / "model.safetensors", metadata={"format": "pt"})
-    model.encoder.layer_norm = torch.nn.Identity()
-    return model.cuda()
 
 
 def encode(encoder: Encoder, book: spire_dsu.Codebook, waves: Sequence[Tensor]) -> list[Tensor]:
@@ -225,7 +209,7 @@ def check_miniature(bench: Benchmark, seed: int) -> None:
 
 def measure(bench: Benchmark, args: argparse.Namespace, folder: Path) -> None:
     """Everything, the figures of the gates first."""
-    model = build(folder)
+    model = build(folder).cuda()
     fast = Encoder.from_pretrained(folder, layer=LAYER, device="cuda", precision="fast")
     exact = Encoder.from_pretrained(folder, layer=LAYER, device="cuda", precision="exact")
     if fast.normalize_eps != EPS:

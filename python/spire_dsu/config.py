@@ -158,6 +158,15 @@ def fingerprint(config: Config) -> str:
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
+def differing(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """What is not the same in two sets of settings, in words: "key was 1, is 2", by key."""
+    return [
+        f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    ]
+
+
 def write_resolved(config: Config, path: str | os.PathLike[str]) -> Path:
     """Writes a configuration with its defaults, as indented JSON; same values, same bytes.
 

@@ -29,7 +29,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from spire_dsu.config import Config
+from spire_dsu.config import Config, differing
 from spire_dsu.errors import SpireError
 from spire_dsu.locking import LOCK, LockedError, lock_folder, remove_folder
 from spire_dsu.shards import MANIFEST, OutputManifest, ShardInfo, num_clusters, writer_facts
@@ -315,15 +315,10 @@ class Journal:
         return found
 
     def _compare(self, old: Mapping[str, JsonValue]) -> None:
-        before, now = dict(_flatten(old)), dict(_flatten(self.fingerprint))
-        differing = [
-            f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
-            for key in sorted({*before, *now})
-            if before.get(key) != now.get(key)
-        ]
-        if differing:
+        changed = differing(dict(_flatten(old)), dict(_flatten(self.fingerprint)))
+        if changed:
             raise FingerprintError(
-                f"{self.folder} holds a conversion with other settings: {'; '.join(differing)}. "
+                f"{self.folder} holds a conversion with other settings: {'; '.join(changed)}. "
                 "Use another folder, or the same settings."
             )
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from spire_dsu.codebook import MAX_CENTROIDS
-from spire_dsu.config import Config
+from spire_dsu.config import Config, differing
 from spire_dsu.errors import SpireError
 from spire_dsu.files import write_atomically
 from spire_dsu.fit.select import Selection
@@ -125,16 +125,10 @@ def check_fingerprint(path: Path, now: Mapping[str, JsonValue]) -> None:
     if not path.exists():
         write_atomically(path, json.dumps(now, indent=1, sort_keys=True).encode())
         return
-    before = json.loads(path.read_bytes())
-    now = json.loads(json.dumps(now))
-    differing = [
-        f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key)
-    ]
-    if differing:
+    changed = differing(json.loads(path.read_bytes()), json.loads(json.dumps(now)))
+    if changed:
         raise FingerprintError(
-            f"{path.parent} holds an unfinished fit with other settings: {'; '.join(differing)}. "
+            f"{path.parent} holds an unfinished fit with other settings: {'; '.join(changed)}. "
             "Go on with the same settings, or remove that folder."
         )
 

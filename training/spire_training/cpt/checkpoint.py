@@ -32,6 +32,7 @@ from megatron.core.optimizer.distrib_optimizer import HAVE_APEX_OR_TE, Distribut
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 from pydantic import JsonValue
 
+from spire_dsu.config import differing
 from spire_dsu.errors import SpireError
 from spire_dsu.files import write_atomically
 from spire_training.cpt.disk import force_to_disk
@@ -121,15 +122,10 @@ def latest_step(folder: Path, facts: dict[str, JsonValue]) -> int:
         return 0
     except ValueError as error:
         raise CheckpointError(f"{folder / 'latest.json'} is damaged: {error}") from error
-    before, now = _flat(latest["facts"]), _flat(facts)
-    differing = [
-        f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key)
-    ]
-    if differing:
+    changed = differing(_flat(latest["facts"]), _flat(facts))
+    if changed:
         raise CheckpointError(
-            f"{folder.parent} holds a run with other settings: {'; '.join(differing)}. Use another "
+            f"{folder.parent} holds a run with other settings: {'; '.join(changed)}. Use another "
             "folder, or the same settings."
         )
     return int(latest["step"])
