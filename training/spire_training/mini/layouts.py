@@ -37,7 +37,7 @@ def write_spgispeech(root: Path, split: str, recordings: Iterable[Recording]) ->
         _write(path, row.samples)
         size = path.stat().st_size
         lines.append(f"{call}/{row.number}.wav|{size}|{row.sentence['en']}")
-    _table(root / f"{split}.csv", lines)
+    write_lines(root / f"{split}.csv", lines)
 
 
 def write_voxpopuli(root: Path, split: str, recordings: Iterable[Recording]) -> None:
@@ -51,7 +51,7 @@ def write_voxpopuli(root: Path, split: str, recordings: Iterable[Recording]) -> 
         text = row.sentence["en"]
         cells = [name, text, bare(text), str(row.speaker), split, "female", "True", "None"]
         lines.append("\t".join(cells))
-    _table(folder / f"asr_{split}.tsv", lines)
+    write_lines(folder / f"asr_{split}.tsv", lines)
 
 
 def write_commonvoice(root: Path, split: str, recordings: Iterable[Recording]) -> None:
@@ -68,21 +68,28 @@ def write_commonvoice(root: Path, split: str, recordings: Iterable[Recording]) -
         cells = [f"client{row.speaker}", clip, str(row.number), row.sentence["en"], "", "2", "0"]
         lines.append("\t".join([*cells, "", "", "", "", "en", ""]))
         durations.append(f"{clip}\t{row.samples.size * 1000 // SAMPLING_RATE}")
-    _table(folder / "clip_durations.tsv", durations)
-    _table(folder / f"{split}.tsv", lines)
+    write_lines(folder / "clip_durations.tsv", durations)
+    write_lines(folder / f"{split}.tsv", lines)
 
 
 def write_covost2(root: Path, split: str, recordings: Iterable[Recording]) -> None:
-    """CommonVoice 4's clips and validated.tsv, with CoVoST's table of en-de beside them."""
+    """CommonVoice 4's clips and validated.tsv, with CoVoST's table of en-de beside them.
+
+    All splits share both tables: a split that comes later is joined to them.
+    """
     validated = ["client_id\tpath\tsentence\tup_votes\tdown_votes\tage\tgender\taccent"]
     table = ["path\ttranslation\tsplit\tclient_score"]
+    for lines, path in ((validated, root / "validated.tsv"), (table, root / "covost_v2.en_de.tsv")):
+        if path.exists():
+            earlier = path.read_text(encoding="utf-8").splitlines()[1:]
+            lines += [line for line in earlier if f"common_voice_en_{split}_" not in line]
     for row in recordings:
-        clip = f"common_voice_en_{row.number}.mp3"
+        clip = f"common_voice_en_{split}_{row.number}.mp3"
         _write(root / "clips" / clip, row.samples, _COMMONVOICE_RATE)
         validated.append(f"client{row.speaker}\t{clip}\t{row.sentence['en']}\t2\t0\t\t\t")
         table.append(f"{clip}\t{row.sentence['de']}\t{split}\t5")
-    _table(root / "validated.tsv", validated)
-    _table(root / "covost_v2.en_de.tsv", table)
+    write_lines(root / "validated.tsv", validated)
+    write_lines(root / "covost_v2.en_de.tsv", table)
 
 
 def write_fleurs(root: Path, split: str, recordings: Iterable[Recording]) -> None:
@@ -99,7 +106,7 @@ def write_fleurs(root: Path, split: str, recordings: Iterable[Recording]) -> Non
     for code, lines in tables.items():
         language = root / "data" / FLEURS_NAMES[code]
         (language / "audio" / split).mkdir(parents=True, exist_ok=True)
-        _table(language / f"{split}.tsv", lines)
+        write_lines(language / f"{split}.tsv", lines)
 
 
 def write_librispeech(root: Path, split: str, recordings: Iterable[Recording]) -> None:
@@ -113,7 +120,7 @@ def write_librispeech(root: Path, split: str, recordings: Iterable[Recording]) -
         text = bare(row.sentence["en"]).upper()
         chapters.setdefault(folder / f"{speaker}-1.trans.txt", []).append(f"{name} {text}")
     for path, lines in chapters.items():
-        _table(path, lines)
+        write_lines(path, lines)
 
 
 WRITERS: dict[str, Callable[[Path, str, Iterable[Recording]], None]] = {
@@ -133,6 +140,7 @@ def _write(path: Path, samples: Int16, rate: int = SAMPLING_RATE) -> None:
     soundfile.write(path, samples, rate)
 
 
-def _table(path: Path, lines: list[str]) -> None:
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes lines as a file that is whole or absent, and the folders it lies in."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, "".join(f"{line}\n" for line in lines).encode())

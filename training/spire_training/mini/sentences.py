@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 
 from spire_dsu.errors import ConfigError
-from spire_training.mini.grammar import English, German, Sampler, Spanish, load_lexicon
+from spire_training.mini.grammar import English, German, Sampler, Sentence, Spanish, load_lexicon
 from spire_training.mini.grammar.meaning import Kind
 
-LANGUAGES = ("en", "de", "es")
+WRITERS: dict[str, English | German | Spanish] = {
+    writer.code: writer for writer in (English(), German(), Spanish())
+}
+LANGUAGES = tuple(WRITERS)
 Triple = dict[str, str]
 """One sentence by language."""
 
@@ -24,17 +27,26 @@ class Source:
     def __init__(self, seed: int, words: float, kinds: Collection[Kind] = ()) -> None:
         self._rng = np.random.default_rng([seed, 1])
         self._sampler = Sampler(load_lexicon(), words)
-        self._writers = (English(), German(), Spanish())
         self._kinds = kinds
         self._seen: set[str] = set()
 
-    def draw(self, count: int) -> list[Triple]:
+    def draw(self, count: int, wanted: Callable[[Triple], bool] = lambda _: True) -> list[Triple]:
         """`count` sentences that were never drawn before.
+
+        Args:
+            count: how many.
+            wanted: what is not wanted is passed over; it may still be drawn later.
 
         Raises:
             ConfigError: so small a world has not that many.
         """
-        drawn: list[Triple] = []
+        return [triple for _, triple in self.draw_meanings(count, wanted)]
+
+    def draw_meanings(
+        self, count: int, wanted: Callable[[Triple], bool] = lambda _: True
+    ) -> list[tuple[Sentence, Triple]]:
+        """As `draw`, each sentence behind what it means."""
+        drawn: list[tuple[Sentence, Triple]] = []
         idle = 0
         while len(drawn) < count:
             meaning = self._sampler.sentence(self._rng)
@@ -46,9 +58,9 @@ class Source:
                     f"the world has no {count} new sentences, only {len(drawn)}: give it more "
                     "words or kinds, or ask for less"
                 )
-            triple = {writer.code: writer.write(meaning) for writer in self._writers}
-            if triple["en"] not in self._seen:
+            triple = {code: writer.write(meaning) for code, writer in WRITERS.items()}
+            if triple["en"] not in self._seen and wanted(triple):
                 self._seen.add(triple["en"])
-                drawn.append(triple)
+                drawn.append((meaning, triple))
                 idle = 0
         return drawn

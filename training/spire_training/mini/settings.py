@@ -12,7 +12,7 @@ from spire_training.mini.grammar.meaning import Kind
 
 
 class Text(Config):
-    """Sentences without speech.
+    """Sentences without speech; what is 0 by default is then not made.
 
     Attributes:
         parallel: sentence pairs of English with each other language.
@@ -20,6 +20,11 @@ class Text(Config):
         instructions: translation instructions in TowerBlocks' form.
         flores: sentences of the test set that FLORES-200's devtest stands for.
         wmt: sentences of the one that WMT23 stands for.
+        post_editing: instructions to correct a draft; with them come test sets, drafts of `wmt`.
+        entities: instructions to find names of people and places.
+        entity_tests: sentences of the test set that MultiCoNER 2023 stands for.
+        spm_pieces: of a SentencePiece model that stands for FLORES-200's. spBLEU over its pieces is
+            comparable within this world only.
     """
 
     parallel: int = Field(gt=0)
@@ -27,6 +32,10 @@ class Text(Config):
     instructions: int = Field(gt=0)
     flores: int = Field(gt=0)
     wmt: int = Field(gt=0)
+    post_editing: int = Field(default=0, ge=0)
+    entities: int = Field(default=0, ge=0)
+    entity_tests: int = Field(default=0, ge=0)
+    spm_pieces: int = Field(default=0, ge=0)
 
 
 class Voices(Config):

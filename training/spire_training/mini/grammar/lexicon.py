@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from spire_dsu.config import Config, load_toml
+
+T = TypeVar("T")
 
 GROUPS = ("person", "animal", "food", "thing", "place")
 
@@ -104,6 +108,24 @@ class Lexicon:
     men: tuple[str, ...]
     fixed: dict[str, tuple[Words, ...]]
     numbers: dict[str, NumberWords]
+
+    def first(self, share: float) -> Lexicon:
+        """The first words of each class, up to this share of it and at least two; all numbers."""
+
+        def some(rows: Sequence[T]) -> tuple[T, ...]:
+            return tuple(rows[: max(2, round(len(rows) * share))])
+
+        return replace(
+            self,
+            nouns={group: some(rows) for group, rows in self.nouns.items()},
+            adjectives={group: some(rows) for group, rows in self.adjectives.items()},
+            transitive=some(self.transitive),
+            intransitive=some(self.intransitive),
+            saying=some(self.saying),
+            women=some(self.women),
+            men=some(self.men),
+            fixed={name: some(rows) for name, rows in self.fixed.items()},
+        )
 
 
 @cache

@@ -100,16 +100,12 @@ class Sampler:
     """
 
     def __init__(self, lexicon: Lexicon, words: float = 1.0) -> None:
-        def some(rows: Sequence[T]) -> tuple[T, ...]:
-            return tuple(rows[: max(2, round(len(rows) * words))])
-
-        self._nouns = {group: some(rows) for group, rows in lexicon.nouns.items()}
-        self._adjectives = {group: some(rows) for group, rows in lexicon.adjectives.items()}
-        self._transitive = some(lexicon.transitive)
-        self._intransitive = some(lexicon.intransitive)
-        self._saying = some(lexicon.saying)
-        self._women, self._men = some(lexicon.women), some(lexicon.men)
-        self._fixed = {name: some(rows) for name, rows in lexicon.fixed.items()}
+        used = lexicon.first(words)
+        self._nouns, self._adjectives = used.nouns, used.adjectives
+        self._transitive, self._intransitive = used.transitive, used.intransitive
+        self._saying = used.saying
+        self._women, self._men = used.women, used.men
+        self._fixed = used.fixed
 
     def sentence(self, rng: np.random.Generator) -> Sentence:
         """One meaning."""
