@@ -93,7 +93,6 @@ def save(folder: Path, step: int, held: State, facts: dict[str, JsonValue], keep
     content = _sharded(held, is_loading=False)
     content["step"] = step
     content["scheduler"] = held.scheduler.state_dict()
-    content["random"] = torch.get_rng_state()
     dist_checkpointing.save(
         content,
         str(path),
@@ -148,7 +147,6 @@ def load(folder: Path, step: int, held: State) -> None:
     held.optimizer.load_state_dict(content["optimizer"])
     _apart(ready)
     held.scheduler.load_state_dict(content["scheduler"])
-    torch.set_rng_state(content["random"])
 
 
 def _sharded(held: State, *, is_loading: bool) -> dict[str, Any]:
