@@ -23,6 +23,9 @@ class Text(Config):
         post_editing: instructions to correct a draft; with them come test sets, drafts of `wmt`.
         entities: instructions to find names of people and places.
         entity_tests: sentences of the test set that MultiCoNER 2023 stands for.
+        entity_words: the longest of the sentences to find names in, in words and marks; 0 for any.
+            Question and answer say each word, so a small model's rows would be too short for long
+            ones.
         spm_pieces: of a SentencePiece model that stands for FLORES-200's. spBLEU over its pieces is
             comparable within this world only.
     """
@@ -35,6 +38,7 @@ class Text(Config):
     post_editing: int = Field(default=0, ge=0)
     entities: int = Field(default=0, ge=0)
     entity_tests: int = Field(default=0, ge=0)
+    entity_words: int = Field(default=0, ge=0)
     spm_pieces: int = Field(default=0, ge=0)
 
 

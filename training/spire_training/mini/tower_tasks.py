@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def write_tests(world: World, source: Source, wmt: Sequence[Pair], out: Path) ->
             _write(out / "ape" / f"nllb_3b_wmt23.{src}-{tgt}" / "test.jsonl", rows)
     if world.text.entity_tests:
         rng = np.random.default_rng([world.seed, 7])
-        drawn = _some_with_names(source, world.text.entity_tests, rng)
+        drawn = _some_with_names(world, source, world.text.entity_tests, rng)
         for code in LANGUAGES:
             tagged = [tagged_words(triple[code], code) for triple in drawn]
             rows = [{"input": words, "answer": answer} for words, answer in tagged]
@@ -87,7 +88,7 @@ def instructions(world: World, source: Source) -> list[Row]:
         asked = prompts.post_editing(triple[src], draft, src, tgt, None)
         rows.append(instruction(asked, triple[tgt], f"{src}-{tgt}", "automatic_post_edition"))
     rng = np.random.default_rng([world.seed, 9])
-    for triple in _some_with_names(source, world.text.entities, rng):
+    for triple in _some_with_names(world, source, world.text.entities, rng):
         code = LANGUAGES[rng.integers(len(LANGUAGES))]
         words, answer = tagged_words(triple[code], code)
         asked = prompts.named_entities(words, None)
@@ -110,15 +111,19 @@ def tagged_words(text: str, code: str) -> tuple[str, str]:
     return json.dumps(words, ensure_ascii=False), f"[{pairs}]"
 
 
-def _some_with_names(source: Source, count: int, rng: np.random.Generator) -> list[Triple]:
+def _some_with_names(
+    world: World, source: Source, count: int, rng: np.random.Generator
+) -> list[Triple]:
+    longest = world.text.entity_words or sys.maxsize
+
+    def wanted(triple: Triple, named: bool) -> bool:
+        lengths = [len(_WORD.findall(text)) for text in triple.values()]
+        return max(lengths) <= longest and ('"B-' in tagged_words(triple["en"], "en")[1]) == named
+
     without = round(count * NO_ENTITY)
-    drawn = source.draw(count - without, wanted=_has_name)
-    drawn += source.draw(without, wanted=lambda triple: not _has_name(triple))
+    drawn = source.draw(count - without, lambda triple: wanted(triple, True))
+    drawn += source.draw(without, lambda triple: wanted(triple, False))
     return [drawn[index] for index in rng.permutation(count)]
-
-
-def _has_name(triple: Triple) -> bool:
-    return '"B-' in tagged_words(triple["en"], "en")[1]
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
