@@ -18,7 +18,7 @@ from spire_dsu.types import FRAME_SECONDS, SAMPLING_RATE
 _RUNS = 25
 _UNUSED = 300
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --page: #fbfbfa; --card: #ffffff; --ink: #1d2329; --soft: #5c6670;
   --edge: #e2e5e8; --grid: #eceef0; --mark: #2f6f9f; --strong: #b3541e; }
 @media (prefers-color-scheme: dark) { :root { --page: #14171a; --card: #1c2024; --ink: #e8ebee;
@@ -94,7 +94,7 @@ def write_html(summary: Summary, path: str | os.PathLike[str]) -> Path:
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{name}: discrete speech units</title><style>{_STYLE}</style></head>"
+        f"<title>{name}: discrete speech units</title><style>{STYLE}</style></head>"
         f"<body>{''.join(body)}</body></html>\n"
     )
     write_file(Path(path), page.encode(errors="backslashreplace"))

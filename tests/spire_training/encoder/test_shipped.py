@@ -28,7 +28,7 @@ def test_files_are_those_that_were_judged(recipe: Settings) -> None:
     assert digests["codebook.safetensors"] == sha256_of_file(MODEL / "codebook.safetensors")
     # settings, figures and model belong together: after a change of the recipe it runs again
     assert config.provenance["recipe_fingerprint"] == fingerprint(recipe)
-    assert RESULTS["recipe_fingerprint"] == fingerprint(recipe)
+    assert RESULTS["encoder"]["recipe_fingerprint"] == fingerprint(recipe)
     assert config.layer == FIGURES["layer"]
 
 

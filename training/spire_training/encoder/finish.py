@@ -54,7 +54,10 @@ def minutes(work: Work) -> dict[str, float]:
     rows = [json.loads(row) for row in (work.folder / TIMINGS).read_text("utf-8").splitlines()]
     return {
         name: round(sum(float(row[key]) for row in rows) / 60, 1)
-        for name, key in (("minutes", "seconds"), ("processor_minutes", "processor_seconds"))
+        for name, key in (
+            ("encoder_minutes", "seconds"),
+            ("encoder_processor_minutes", "processor_seconds"),
+        )
     }
 
 

@@ -9,6 +9,7 @@ import platform
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import HubertModel
@@ -84,18 +85,22 @@ def write_model(
 def write_results(
     path: Path, settings: Settings, figures: dict[str, float], dev: dict[int, float]
 ) -> None:
-    """Write RESULTS.json: the flat figures, how the layer was chosen, and what was used."""
-    results = {
-        "name": settings.name,
+    """Write RESULTS.json: the flat figures, and under `encoder` how the layer was chosen and what
+    was used. What else stands there already is the miniature's (`spire_training.mini.findings`).
+    """
+    before: dict[str, Any] = {"name": settings.name, "figures": {}}
+    if path.is_file():
+        before = json.loads(path.read_bytes())
+    encoder = {
         "date": today(),
-        "figures": figures,
         "dev_pnmi_by_layer": {str(layer): round(value, 4) for layer, value in dev.items()},
         "recipe_fingerprint": fingerprint(settings),
         "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
     }
-    write_atomically(path, (json.dumps(results, indent=2) + "\n").encode())
+    results = before | {"figures": before["figures"] | figures, "encoder": encoder}
+    write_atomically(path, (json.dumps(results, indent=1) + "\n").encode())
 
 
 def today() -> str:

@@ -1,0 +1,1 @@
+"""What the miniature found: the paper's findings, each held or not held, with its numbers."""
