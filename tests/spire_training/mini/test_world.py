@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from spire_dsu.audio import read_audio
+from spire_dsu.config import load_toml
 from spire_dsu.corpora import open_corpus
 from spire_dsu.errors import ConfigError
 from spire_dsu.textio import ignore
@@ -17,12 +18,14 @@ from spire_training.mini.settings import World
 from spire_training.mini.speech import roster
 from spire_training.mini.world import make_world
 
+RECIPES = Path(__file__).resolve().parents[3] / "training" / "recipes" / "mini"
 ROWS = 4
 CORPORA = [
     ("spgispeech", "train", "train"),
     ("voxpopuli", "train", "train"),
     ("commonvoice", "train", "train"),
     ("covost2", "train", "train"),
+    ("covost2", "test", "test"),
     ("fleurs", "train", "train"),
     ("librispeech", "test-clean", "test"),
 ]
@@ -88,7 +91,12 @@ def test_no_test_sentence_is_in_the_training_data(made: Path) -> None:
     def bare(text: str) -> str:
         return "".join(letter for letter in text.lower() if letter.isalpha())
 
-    tested = {bare(row.text or "") for row in rows_of(made, "librispeech", "test-clean")}
+    tested = {
+        bare(row.text or "")
+        for name, split, voices in CORPORA
+        if voices == "test"
+        for row in rows_of(made, name, split)
+    }
     tested |= {bare(x) for x in (made / "flores/devtest/eng_Latn.devtest").read_text().split("\n")}
     trained = {
         bare(row.text or "")
@@ -122,3 +130,8 @@ def test_voices_are_of_one_part_only() -> None:
 def test_a_world_of_other_settings_is_refused(made: Path) -> None:
     with pytest.raises(ConfigError, match="other settings"):
         make_world(world(seed=4), made)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*/world.toml")), ids=lambda p: p.parent.name)
+def test_the_recipes_worlds_can_be_read(path: Path) -> None:
+    assert load_toml(path, World).text.parallel
