@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spire_dsu.errors import InputError
 from spire_evaluation.metrics import MetricConfig
 from spire_evaluation.scoring import compare
 from spire_evaluation.segments import Segment, join
@@ -23,7 +24,7 @@ from spire_training.encoder.package import write_results
 from spire_training.encoder.settings import read_settings
 from spire_training.mini.findings.__main__ import RECIPE, write_findings
 from spire_training.mini.findings.claims import ASR, CASCADE, CLAIMS, COVOST, FULL, MT, ST
-from spire_training.mini.findings.measured import FIGURES, Report, read_seconds
+from spire_training.mini.findings.measured import FIGURES, Report, figures, read_seconds
 from spire_training.mini.findings.verdicts import Finding, gates, holm, judge
 
 ROOT = Path(__file__).parents[3]
@@ -284,6 +285,16 @@ def test_one_file_serves_both_recipes(tmp_path: Path) -> None:
     }
 
 
+def test_stages_side_by_side_are_not_added_up(tmp_path: Path) -> None:
+    path = tmp_path / "times.tsv"
+    path.write_text("world\t60\ntower\t600\nunits\t600\nclock\t660\n")
+    report = Report(document(LIKE_THE_PAPER))
+    assert figures(report, read_seconds(path))["minutes"] == 11.0
+    path.write_text("world\t60\ntower\t600\n")
+    assert figures(report, read_seconds(path))["minutes"] == 11.0
+    assert "minutes" not in figures(report, read_seconds(tmp_path / "none.tsv"))
+
+
 def test_the_page_opens_offline_and_shows_every_finding(tmp_path: Path) -> None:
     work = work_folder(tmp_path, document(changed("wer", tower_full=0.05)))
     write_findings(work)
@@ -309,5 +320,5 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.strip().endswith("report.json: no such file")
     (tmp_path / "times.tsv").write_text("world\t3\ncpt 4\n")
-    with pytest.raises(ValueError, match=r"line 2: 'cpt 4' is not"):
+    with pytest.raises(InputError, match=r"line 2: 'cpt 4' is not"):
         read_seconds(tmp_path / "times.tsv")

@@ -2,7 +2,7 @@
 
     python -m spire_training.mini.findings WORK [RESULTS.json]
 
-Reads WORK/results/report.json and WORK/times.tsv (stage, tab, seconds), and RESULTS.json (the
+Reads WORK/results/report.json, WORK/times.tsv (stage, tab, seconds) and RESULTS.json (the
 recipe's, unless another is named), whose figures of the encoder it keeps. Writes
 WORK/results/findings.md, WORK/results/findings.html and WORK/RESULTS.json.
 """

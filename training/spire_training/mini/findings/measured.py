@@ -47,7 +47,8 @@ FIGURES: dict[str, tuple[str, tuple[str, ...], str]] = {
 }
 """Name -> metric, the test sets whose mean it is, system. WER as a fraction, spBLEU of 100."""
 
-MINUTES = "minutes"
+MINUTES, CLOCK = "minutes", "clock"
+"""The figure of how long everything took, and the line of times.tsv that says so by the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_seconds(path: Path) -> dict[str, float]:
     """Seconds by stage, of lines "stage, tab, seconds"; what was started twice counts twice.
 
+    Stages run side by side, so a line `clock` has what each start took from its begin to its end.
+
     Raises:
         InputError: a line of another form, by its number. A file that is not there is empty.
     """
@@ -164,11 +167,16 @@ def read_seconds(path: Path) -> dict[str, float]:
     return seconds
 
 
+def whole_time(seconds: dict[str, float]) -> float:
+    """Seconds that everything took: by the clock, or all stages one after the other."""
+    return seconds[CLOCK] if CLOCK in seconds else sum(seconds.values())
+
+
 def figures(report: Report, seconds: dict[str, float]) -> dict[str, float]:
-    """The flat figures, those that were measured: see `FIGURES`, and `minutes` of all stages."""
+    """The flat figures, those that were measured: see `FIGURES`, and `minutes` of it all."""
     found = {name: report.mean(*of) for name, of in FIGURES.items()}
     made = {name: round(value, 5) for name, value in found.items() if value is not None}
-    return made | ({MINUTES: round(sum(seconds.values()) / 60, 1)} if seconds else {})
+    return made | ({MINUTES: round(whole_time(seconds) / 60, 1)} if seconds else {})
 
 
 def _comparison(pair: dict[str, Any], system: str) -> Comparison:

@@ -9,10 +9,16 @@ from html import escape
 from spire_dsu.report.html import STYLE
 from spire_training.mini.findings.chart import Point, intervals
 from spire_training.mini.findings.claims import Printed
-from spire_training.mini.findings.measured import LOWER_IS_BETTER, Report, Score
+from spire_training.mini.findings.measured import (
+    CLOCK,
+    LOWER_IS_BETTER,
+    Report,
+    Score,
+    whole_time,
+)
 from spire_training.mini.findings.verdicts import ALL, MOSTLY, RULES, SPEAKERS, Finding, Gate
 
-_NAMES = {"wer": "WER, %", "spbleu": "spBLEU", "chrf": "chrF"}
+_NAMES = {"wer": "WER, %", "spbleu": "spBLEU", "chrf": "chrF", "ner": "F1 of entities"}
 _MET = {True: "yes", False: "no", None: "not measured"}
 
 
@@ -42,9 +48,7 @@ def sections(
     for metric in dict.fromkeys(metric for _, metric, _, _ in report.all_scores()):
         made.append(_scores(report, metric))
     if seconds:
-        rows = [[stage, f"{value / 60:.1f}"] for stage, value in seconds.items()]
-        total = [["together", f"{sum(seconds.values()) / 60:.1f}"]]
-        made.append(Section("Time", [], ["stage", "minutes"], rows + total, 1))
+        made.append(_time(seconds))
     return made
 
 
@@ -143,6 +147,16 @@ def _scores(report: Report, metric: str) -> Section:
     return Section(
         name, notes, ["system", *tests], rows, len(tests), intervals(points, notes[0].rstrip("."))
     )
+
+
+def _time(seconds: dict[str, float]) -> Section:
+    stages = {stage: value for stage, value in seconds.items() if stage != CLOCK}
+    name = "from begin to end, two stages at a time" if CLOCK in seconds else "together"
+    rows = [
+        [stage, f"{value / 60:.1f}"]
+        for stage, value in (*stages.items(), (name, whole_time(seconds)))
+    ]
+    return Section("Time", [], ["stage", "minutes"], rows, 1)
 
 
 def _shown(metric: str, score: Score | None) -> str:
