@@ -32,7 +32,7 @@ translations() { # what the corpora say beside their transcripts
 
 tower() { # text alone
   [ -e models/llama/config.json ] ||
-    python -m spire_training.mini.base "$recipe/base.toml" models/llama world/text/parallel.*.tsv world/text/mono.*.txt
+    python -m spire_training.mini.base "$recipe/base.toml" models/llama world/text/*
   spire-dsu train prepare "$recipe/tower_data.toml"
   spire-dsu train cpt "$recipe/tower_cpt.toml"
 }

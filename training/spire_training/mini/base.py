@@ -2,6 +2,8 @@
 
     python -m spire_training.mini.base SETTINGS.toml OUT TEXT...
 
+A TEXT is lines, or instructions in TowerBlocks' form (.jsonl), so that what they ask is short too.
+
 It stands for the checkpoint that Tower itself began with; all that it knows it learns from the
 miniature's text.
 """
@@ -111,7 +113,11 @@ def _words(texts: Sequence[Path]) -> Iterator[str]:
     for path in texts:
         with path.open(encoding="utf-8") as lines:
             for line in lines:
-                yield from line.split()
+                if path.suffix == ".jsonl":
+                    for turn in json.loads(line)["conversations"]:
+                        yield from turn["value"].split()
+                else:
+                    yield from line.split()
 
 
 def main() -> None:
