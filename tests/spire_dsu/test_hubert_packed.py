@@ -1,6 +1,6 @@
 """The packed pass against the encoder, one utterance at a time; its kernels against their meaning.
 
-Triton's kernels run in its interpreter where Triton is installed and there is no GPU.
+Triton's kernels run in its interpreter, which needs no GPU.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def test_settings_of_the_process_come_back() -> None:
 
 def test_the_kernels_do_what_their_meaning_says() -> None:
     if importlib.util.find_spec("triton") is None:
-        pytest.skip("Triton is not installed here; it comes with PyTorch's builds for CUDA")
+        pytest.skip("Triton is not installed here; it has no build for this machine")
     environment = {**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-W", "ignore", str(HERE.parent / "packed_kernels.py"), "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -21,7 +21,6 @@ from spire_dsu.hubert.packing import QUERIES
 
 _SAMPLES = 4096  # of an utterance at a time, while its mean and variance are added up
 _LOG2_E = tl.constexpr(1.4426950408889634)
-_ROOT_HALF = tl.constexpr(0.7071067811865476)
 
 # Tiles of the product: 128 x 256 with two warpgroups is what Hopper's matrix units want; K in
 # steps of 64 halves is one 128-byte line. GPUs without the 144 KiB of shared memory that it takes
@@ -33,7 +32,20 @@ _SMALL = {"BM": 32, "BN": 32, "BK": 32, "num_warps": 4, "num_stages": 2}
 
 @triton.jit
 def _gelu(x):
-    return 0.5 * x * (1.0 + tl.erf(x * _ROOT_HALF))
+    """The exact GELU, x * Phi(x), as x / (1 + 2^(-x p(x^2))): 15 instructions, where erf takes 32.
+
+    log2(Phi(x) / Phi(-x)) = x p(x^2) is smooth and odd. The coefficients are a minimax fit of ours
+    for |x| < 5.5: the relative error stays under 8e-5, a sixth of float16's rounding, down to
+    results of 2^-14. Beyond 5.5, p stays positive, and GELU is x or 0.
+    """
+    u = x * x
+    p = 2.236238527686396e-09 * u - 2.0543762957458966e-07
+    p = p * u + 7.36622041586088e-06
+    p = p * u - 1.1551985517144203e-04
+    p = p * u - 3.2149613252840936e-04
+    p = p * u + 1.05332151055336e-01
+    p = p * u + 2.301900863647461
+    return x / (1.0 + tl.exp2(-x * p))
 
 
 @triton.jit
@@ -144,30 +156,31 @@ def _product(
         if first_row >= tl.load(used):
             return
     group = tl.program_id(1).to(tl.int64)
-    rows = first_row + tl.arange(0, BM)
-    cols = first_column + tl.arange(0, BN)
-    steps = tl.arange(0, BK)
-    # What lies beyond the edge is read from the edge and not written.
-    a_rows = tl.minimum(rows, M - 1).to(tl.int64)
-    b_rows = tl.minimum(cols, N - 1).to(tl.int64)
-    a_at = a + group * a_group + a_rows[:, None] * a_row + steps[None, :]
-    b_at = b + (group * N + b_rows[None, :]) * K + steps[:, None]
+    row, col, steps = tl.arange(0, BM), tl.arange(0, BN), tl.arange(0, BK)
+    # What lies beyond the edge is read from the edge and not written. Within a tile, 32 bits do.
+    left_rows, left_columns = M - first_row, N - first_column
+    near = tl.minimum(col, left_columns - 1)
+    a += group * a_group + first_row.to(tl.int64) * a_row
+    b += (group * N + first_column) * K
+    a_at = tl.minimum(row, left_rows - 1)[:, None] * a_row + steps[None, :]
+    b_at = near[None, :] * K + steps[:, None]
     acc = tl.zeros((BM, BN), tl.float32)
     for k in range(0, K, BK):
         if EVEN:
-            x, y = tl.load(a_at), tl.load(b_at)
+            x, y = tl.load(a + a_at), tl.load(b + b_at)
         else:
             rest = steps < K - k
-            x = tl.load(a_at, mask=rest[None, :], other=0.0)
-            y = tl.load(b_at, mask=rest[:, None], other=0.0)
+            x = tl.load(a + a_at, mask=rest[None, :], other=0.0)
+            y = tl.load(b + b_at, mask=rest[:, None], other=0.0)
         acc = tl.dot(x, y, acc)
-        a_at += BK
-        b_at += BK
-    acc += tl.load(bias + group * N + b_rows).to(tl.float32)[None, :]
+        a += BK
+        b += BK
+    acc += tl.load(bias + group * N + first_column + near).to(tl.float32)[None, :]
     if GELU:
         acc = _gelu(acc)
-    target = c + (group * M + rows[:, None]) * N + cols[None, :]
-    tl.store(target, acc.to(c.dtype.element_ty), mask=(rows < M)[:, None] & (cols < N)[None, :])
+    c += (group * M + first_row) * N + first_column
+    inside = (row < left_rows)[:, None] & (col < left_columns)[None, :]
+    tl.store(c + row[:, None] * N + col[None, :], acc.to(c.dtype.element_ty), mask=inside)
 
 
 def _is_short_of_room(device: torch.device) -> bool:
@@ -320,24 +333,27 @@ def add_spaced(rows: Tensor, made: Tensor, spaced_of_row: Tensor) -> Tensor:
 
 @triton.jit
 def _attend(
-    q, keys, values, first, stop, stride, known,
+    q, keys, values, rest, stride, columns, known,
     top, total, acc, MASKED: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
     """One block of keys: the running maximum, the sum of exponents, and what they weigh."""
-    rows = first + tl.arange(0, BN)
-    at = rows.to(tl.int64) * stride
+    rows = tl.arange(0, BN)
+    at_k, at_v = (
+        rows[None, :] * stride + columns[:, None],
+        rows[:, None] * stride + columns[None, :],
+    )
     if MASKED:
-        inside = rows < stop
-        k = tl.load(keys + at[None, :], mask=known[:, None] & inside[None, :], other=0.0)
-        v = tl.load(values + at[:, None], mask=known[None, :] & inside[:, None], other=0.0)
+        inside = rows < rest
+        k = tl.load(keys + at_k, mask=known[:, None] & inside[None, :], other=0.0)
+        v = tl.load(values + at_v, mask=known[None, :] & inside[:, None], other=0.0)
     else:
-        k = tl.load(keys + at[None, :], mask=known[:, None], other=0.0)
-        v = tl.load(values + at[:, None], mask=known[None, :], other=0.0)
-    scores = tl.dot(q, k) * _LOG2_E
+        k = tl.load(keys + at_k, mask=known[:, None], other=0.0)
+        v = tl.load(values + at_v, mask=known[None, :], other=0.0)
+    scores = tl.dot(q, k)
     if MASKED:
         scores = tl.where(inside[None, :], scores, float("-inf"))
-    higher = tl.maximum(top, tl.max(scores, 1))
-    shares = tl.exp2(scores - higher[:, None])
+    higher = tl.maximum(top, tl.max(scores, 1) * _LOG2_E)
+    shares = tl.exp2(scores * _LOG2_E - higher[:, None])  # one instruction for both
     shrink = tl.exp2(top - higher)
     total = total * shrink + tl.sum(shares, 1)
     acc = tl.dot(shares.to(v.dtype), v, acc * shrink[:, None])
@@ -356,28 +372,32 @@ def _attention(
     stop = tl.load(tiles + 3 * tile + 2)
     if stop == start:
         return
-    columns = tl.arange(0, WIDTH)
+    columns, rows = tl.arange(0, WIDTH), tl.arange(0, BM)
     known = columns < head_size
-    rows = query + tl.arange(0, BM)
-    real = (rows < stop)[:, None] & known[None, :]
+    real = (rows < stop - query)[:, None] & known[None, :]
     stride = 3 * size
     own = qkv + head * head_size
-    q = tl.load(own + rows.to(tl.int64)[:, None] * stride + columns[None, :], mask=real, other=0.0)
-    keys = own + size + columns[:, None]
-    values = own + 2 * size + columns[None, :]
+    q = own + query.to(tl.int64) * stride + rows[:, None] * stride + columns[None, :]
+    q = tl.load(q, mask=real, other=0.0)
+    keys = own + size + start.to(tl.int64) * stride
+    values = keys + size
     top = tl.full((BM,), float("-inf"), tl.float32)
     total = tl.zeros((BM,), tl.float32)
     acc = tl.zeros((BM, WIDTH), tl.float32)
-    whole = start + (stop - start) // BN * BN
-    for first in range(start, whole, BN):
+    count = stop - start
+    whole = count // BN * BN
+    for _ in range(0, whole, BN):
         top, total, acc = _attend(
-            q, keys, values, first, stop, stride, known, top, total, acc, False, BN
+            q, keys, values, BN, stride, columns, known, top, total, acc, False, BN
         )
-    if whole < stop:
+        keys += BN * stride
+        values += BN * stride
+    if whole < count:
         top, total, acc = _attend(
-            q, keys, values, whole, stop, stride, known, top, total, acc, True, BN
+            q, keys, values, count - whole, stride, columns, known, top, total, acc, True, BN
         )
-    target = out + rows.to(tl.int64)[:, None] * size + head * head_size + columns[None, :]
+    target = out + query.to(tl.int64) * size + head * head_size
+    target += rows[:, None] * size + columns[None, :]
     tl.store(target, (acc / total[:, None]).to(out.dtype.element_ty), mask=real)
 
 

@@ -1,0 +1,112 @@
+"""Every launch of the packed pass, compiled ahead of time for the architectures that matter.
+
+    python tests/packed_compiled.py
+
+Runs the pass of HuBERT-large's shape on tensors that have no memory, with Triton told that there is
+such a device, and compiles instead of launching. Prints a JSON line for each kernel and variant:
+registers, bytes of stack (where spilled registers go), shared memory, and whether it multiplies on
+warpgroups (wgmma) or on warps (mma).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
+
+from spire_dsu.hubert import kernels_triton
+from spire_dsu.hubert.architecture import Architecture
+from spire_dsu.hubert.checkpoint import tensor_shapes
+from spire_dsu.hubert.packed import PackedForward, PackInput
+from spire_dsu.hubert.packing import PackShape
+
+TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+META = torch.device("meta")
+TARGETS = {90: (torch.float16, torch.bfloat16), 80: (torch.float16,)}
+
+
+def resources(kernel: Any) -> dict[str, Any]:
+    """What ptxas made of a kernel."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(kernel.asm["cubin"])
+        file.flush()
+        listing = subprocess.run(
+            [TOOLS / "cuobjdump", "-res-usage", file.name],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+    usage = dict(re.findall(r"(REG|STACK):(\d+)", listing))
+    products = re.search(r"wgmma\.mma_async|\bmma\.sync", kernel.asm["ptx"])
+    return {
+        "registers": int(usage["REG"]),
+        "stack": int(usage["STACK"]),
+        "shared": kernel.metadata.shared,
+        "warps": kernel.metadata.num_warps,
+        "products": products[0].split(".")[0] if products else "",
+    }
+
+
+def compile_instead_of_launching(found: dict[str, Any]) -> None:
+    """From now on `kernel[grid](...)` compiles, and adds what came of it."""
+    plain = JITFunction.run
+
+    def run(self: Any, *args: Any, grid: Any, warmup: bool, **options: Any) -> Any:
+        kernel = plain(self, *args, grid=grid, warmup=True, **options)
+        switches = [
+            f"{name}={options[name]}" for name in ("ADD", "GATHER", "GELU", "LIMITED", "WIDTH")
+            if name in options
+        ]  # fmt: skip
+        halves = {str(arg.dtype)[6:] for arg in args if isinstance(arg, Tensor)}
+        name = " ".join([self.__name__, *sorted(halves - {"float32", "int32"}), *switches])
+        if name not in found:
+            found[name] = resources(kernel)
+        return kernel
+
+    JITFunction.run = run
+    kernels_triton.linear = lambda rows, weight, _: rows.new_empty(len(rows), len(weight))
+
+
+def main() -> None:
+    """Compiles the pass for every target, and says what came of it."""
+    device = SimpleNamespace(architecture=0)
+    driver.set_active(
+        SimpleNamespace(
+            get_current_device=lambda: device.architecture,
+            get_current_stream=lambda _: 0,
+            get_current_target=lambda: GPUTarget("cuda", device.architecture, 32),
+        )
+    )
+    found: dict[str, Any] = {}
+    compile_instead_of_launching(found)
+    arch = Architecture(
+        hidden_size=1024, num_attention_heads=16, intermediate_size=4096,
+        feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True,
+    )  # fmt: skip
+    tensors = {
+        name: torch.empty(shape, device=META) for name, shape in tensor_shapes(arch, 2).items()
+    }
+    shape = PackShape(arch, 16_896, 512)
+    for device.architecture, halves in TARGETS.items():
+        found.clear()
+        for half in halves:
+            forward = PackedForward(
+                arch, 2, tensors, dtype=half, device=META, eps=1e-5, kernels=kernels_triton
+            )
+            forward(shape, PackInput.empty(shape, META))
+        for name, said in found.items():
+            line = {"architecture": device.architecture, "kernel": name, **said}
+            print(json.dumps(line))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
