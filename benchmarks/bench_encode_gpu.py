@@ -17,16 +17,20 @@ import importlib.util
 import itertools
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from encode_gpu_flac import FlacToShards
 from encode_gpu_peers import B0, B1, B2, EPS, Encode
 from encode_gpu_stages import measure_alternatives, measure_stages, useful_flops
 from harness import Benchmark
 from random_hubert import LAYER, build
 from torch import Tensor
+from transformers import HubertModel
 
 import spire_dsu
 from spire_dsu.features import Encoder
@@ -45,6 +49,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1_350.0)
     parser.add_argument("--centroids", type=int, default=5_000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--flac-rounds", type=int, default=40
+    )  # hours, beside which a start is short
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(arguments)
 
@@ -123,16 +130,15 @@ def present(
 ) -> dict[str, Encode]:
     """The peers that run here; of the others the result says why not."""
     found: dict[str, Encode] = {}
-    absent: dict[str, str] = {}
     for name, make in makers.items():
         try:
             peer = make()
             peer(waves)
             found[name] = peer
         except Exception as error:  # whatever a foreign package fails with, the others go on
-            absent[name] = f"{type(error).__name__}: {error}".splitlines()[0]
-            bench.console.print(f"{name} was not measured: {absent[name]}")
-    bench.settings["absent"] = absent
+            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+            bench.settings.setdefault("absent", {})[name] = why
+            bench.console.print(f"{name} was not measured: {why}")
     return found
 
 
@@ -147,8 +153,10 @@ def compare(
     for name in ("B0", "B1", "B2"):
         if name in times:
             bench.figure(f"vs_{name.lower()}{suffix}", ours.speedup_over(times[name]))
-    bench.figure(f"rtfx{suffix}", seconds / ours.median)
-    bench.figure(f"flops_per_s{suffix}", useful_flops(waves) / ours.median)
+    if f"rtfx{suffix}" not in bench.figures:
+        bench.figure(f"rtfx{suffix}", seconds / ours.median)
+        bench.figure(f"flops_per_s{suffix}", useful_flops(waves) / ours.median)
+        bench.figure(f"hours_for_42500{suffix}", HOURS * ours.median / seconds)
     if EXACT in times:
         bench.figure(f"exact_rtfx{suffix}", seconds / times[EXACT].median)
     if HOST in times:
@@ -172,6 +180,35 @@ def check_neighbours(
     bench.figure("moved_by_neighbours", moved)
     bench.figure("comparisons", done)
     bench.figure("frames_compared", frames)
+
+
+def from_flac(
+    bench: Benchmark, model: spire_dsu.Discretizer, waves: Sequence[Tensor], rounds: int,
+    repeats: int, decoders: int | None = None,
+) -> None:  # fmt: skip
+    """FLAC files to committed shards, over waveforms in device memory to units."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        FlacToShards(
+            model, waves, Path(folder), rounds=rounds, shards=repeats + 1, decoders=decoders
+        ) as shards,
+    ):
+        held = [wave.to(model.encoder.device) for wave in shards.waves]
+        book = spire_dsu.Codebook(model.codebook.centroids)
+        times = bench.compare(
+            "from FLAC to shards",
+            {
+                "model only": lambda: encode(model.encoder, book, held * rounds),
+                "FLAC to shards": shards,
+            },
+            repeats=repeats, work=shards.seconds, unit="x real time",
+        )  # fmt: skip
+        bench.figure(
+            "flac_over_model", 1 / times["model only"].speedup_over(times["FLAC to shards"])
+        )
+        bench.figure("flac_rtfx", shards.seconds / times["FLAC to shards"].median)
+        alone = encode(model.encoder, book, held) * rounds
+        bench.figure("flac_agreement", agreement(shards.frames(), alone))
 
 
 def in_bfloat16(encoder: Encoder) -> Encoder:
@@ -207,47 +244,109 @@ def check_miniature(bench: Benchmark, seed: int) -> None:
     check_agreement(bench, "_mini", found.encoder_folder(), found.config.layer, book, truth, waves)
 
 
-def measure(bench: Benchmark, args: argparse.Namespace, folder: Path) -> None:
-    """Everything, the figures of the gates first."""
-    model = build(folder).cuda()
-    fast = Encoder.from_pretrained(folder, layer=LAYER, device="cuda", precision="fast")
-    exact = Encoder.from_pretrained(folder, layer=LAYER, device="cuda", precision="exact")
-    if fast.normalize_eps != EPS:
-        raise SystemExit("the peers normalise otherwise")
-    centroids = some_centroids(fast, args.centroids, args.seed + 9)
-    book = spire_dsu.Codebook(centroids)
-    on_host = waveforms([15.0] * round(args.seconds / 15), args.seed)
-    even = [wave.cuda() for wave in on_host]
-    mixed = [w.cuda() for w in waveforms(mixed_lengths(args.seconds, args.seed), args.seed + 1)]
-    makers: dict[str, Callable[[], Encode]] = {
-        "B0": lambda: B0(model, centroids),
-        "B1": lambda: B1(model, centroids, torch.float16),
-        "B2": lambda: B2(model, centroids, torch.float16),
-    }
-    peers = present(bench, makers, even[:4])
-    truth = encode(exact, book, even)
-    bench.figure("agreement_fp16", agreement(encode(fast, book, even), truth))
+@dataclass(frozen=True)
+class Scene:
+    """What is measured, and on what: waveforms on the device, but for `on_host`."""
+
+    folder: Path
+    model: HubertModel
+    fast: Encoder
+    exact: Encoder
+    centroids: Tensor
+    book: spire_dsu.Codebook
+    even: list[Tensor]
+    mixed: list[Tensor]
+    on_host: list[Tensor]
+
+    @classmethod
+    def make(cls, args: argparse.Namespace, folder: Path) -> Scene:
+        model = build(folder).cuda()
+        fast = Encoder.from_pretrained(folder, layer=LAYER, device="cuda", precision="fast")
+        exact = Encoder.from_pretrained(folder, layer=LAYER, device="cuda", precision="exact")
+        if fast.normalize_eps != EPS:
+            raise SystemExit("the peers normalise otherwise")
+        centroids = some_centroids(fast, args.centroids, args.seed + 9)
+        on_host = waveforms([15.0] * round(args.seconds / 15), args.seed)
+        mixed = waveforms(mixed_lengths(args.seconds, args.seed), args.seed + 1)
+        return cls(
+            folder, model, fast, exact, centroids, spire_dsu.Codebook(centroids),
+            [wave.cuda() for wave in on_host], [wave.cuda() for wave in mixed], on_host,
+        )  # fmt: skip
+
+
+def against(
+    bench: Benchmark, scene: Scene, makers: dict[str, Callable[[], Encode]], repeats: int
+) -> None:
+    """Ours beside some peers, on even and on mixed lengths."""
+    peers = present(bench, makers, scene.even[:4])
+    truth = encode(scene.exact, scene.book, scene.even[:8])
     for name, peer in peers.items():
-        bench.figure(f"agreement_{name.lower()}", agreement(peer(even[:8]), truth[:8]))
-    for title, waves, suffix in (("15 s each", even, ""), ("mixed lengths", mixed, "_mixed")):
-        runs: dict[str, Callable[[], object]] = {OURS: lambda w=waves: encode(fast, book, w)}
-        if waves is even:
-            runs[HOST] = lambda: encode(fast, book, on_host)
-            runs[EXACT] = lambda: encode(exact, book, even)
+        bench.figure(f"agreement_{name.lower()}", agreement(peer(scene.even[:8]), truth))
+    beside = " and ".join(peers) or "nobody"
+    for title, waves, suffix in (("15 s", scene.even, ""), ("mixed", scene.mixed, "_mixed")):
+        runs: dict[str, Callable[[], object]] = {
+            OURS: lambda w=waves: encode(scene.fast, scene.book, w)
+        }
+        if waves is scene.even and "B2" not in makers:
+            runs[HOST] = lambda: encode(scene.fast, scene.book, scene.on_host)
+            runs[EXACT] = lambda: encode(scene.exact, scene.book, scene.even)
         runs |= {
             name: lambda p=peer, w=waves: (p(w), torch.cuda.synchronize())
             for name, peer in peers.items()
-            if waves is even or name != "B0"
+            if waves is scene.even or name != "B0"
         }
-        compare(bench, title, runs, waves, args.repeats, suffix)
-    bench.figure("hours_for_42500", HOURS / bench.figures["rtfx"])
-    rate = measure_stages(bench, fast, book, even, args.repeats)
-    bench.figure("share_of_matrix_rate", bench.figures["flops_per_s"] / rate)
-    bench.figure("share_of_matrix_rate_mixed", bench.figures["flops_per_s_mixed"] / rate)
-    check_neighbours(bench, fast, book, args.seed + 2)
-    measure_alternatives(bench, fast, args.repeats)
-    check_agreement(bench, "", folder, LAYER, book, truth, even)
-    check_miniature(bench, args.seed + 3)
+        compare(bench, f"{title}, beside {beside}", runs, waves, repeats, suffix)
+
+
+def stages(bench: Benchmark, scene: Scene, repeats: int) -> None:
+    """The stage table, and the share of the matrix rate of the same minute."""
+    rate = measure_stages(bench, scene.fast, scene.book, scene.even, repeats)
+    for suffix in ("", "_mixed"):
+        if (achieved := bench.figures.get(f"flops_per_s{suffix}")) is not None:
+            bench.figure(f"share_of_matrix_rate{suffix}", achieved / rate)
+
+
+def flac(bench: Benchmark, scene: Scene, args: argparse.Namespace) -> None:
+    """End to end, with the processes that `convert` decodes in."""
+    model = spire_dsu.Discretizer.from_parts(
+        encoder=scene.folder, centroids=scene.centroids.cpu().numpy(), layer=LAYER,
+        device="cuda", precision="fast",
+    )  # fmt: skip
+    from_flac(bench, model, scene.on_host, args.flac_rounds, min(3, args.repeats))
+
+
+def attempt(bench: Benchmark, name: str, part: Callable[[], None]) -> None:
+    """One part; what it finds is written at once, and its failure costs no other part."""
+    try:
+        part()
+    except Exception as error:
+        traceback.print_exc()
+        failed = bench.settings.setdefault("failed", {})
+        failed[name] = f"{type(error).__name__}: {error}".partition("\n")[0]
+    bench.save()
+
+
+def measure(bench: Benchmark, args: argparse.Namespace, folder: Path) -> None:
+    """Everything: the figures of the gates first, what may take long to compile last."""
+    scene, repeats = Scene.make(args, folder), args.repeats
+    model, centroids = scene.model, scene.centroids
+    half = torch.float16
+    plain = {"B0": lambda: B0(model, centroids), "B1": lambda: B1(model, centroids, half)}
+    truth = encode(scene.exact, scene.book, scene.even)
+    parts: dict[str, Callable[[], None]] = {
+        "B0 and B1": lambda: against(bench, scene, plain, repeats),
+        "stages": lambda: stages(bench, scene, repeats),
+        "neighbours": lambda: check_neighbours(bench, scene.fast, scene.book, args.seed + 2),
+        "agreement": lambda: check_agreement(
+            bench, "", folder, LAYER, scene.book, truth, scene.even
+        ),
+        "miniature": lambda: check_miniature(bench, args.seed + 3),
+        "alternatives": lambda: measure_alternatives(bench, scene.fast, repeats),
+        "from FLAC": lambda: flac(bench, scene, args),
+        "B2": lambda: against(bench, scene, {"B2": lambda: B2(model, centroids, half)}, repeats),
+    }
+    for name, part in parts.items():
+        attempt(bench, name, part)
     bench.figure("peak_gib", torch.cuda.max_memory_allocated() / 2**30)
 
 
@@ -258,12 +357,10 @@ def main() -> int:
         print(why, file=sys.stderr)
         return 2
     bench = Benchmark("encode_gpu", settings={**vars(args), "data": "voiced noise, random weights"})
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            measure(bench, args, Path(folder))
-    finally:  # what was measured is kept when a later part fails
-        bench.save()
-    return 0
+    with tempfile.TemporaryDirectory() as folder:
+        measure(bench, args, Path(folder))
+    bench.save()
+    return int(bool({"absent", "failed"} & bench.settings.keys()))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from rich.table import Table
 RESULTS = Path(__file__).resolve().parent / "results"
 VERSIONS = [
     "spire-dsu", "numpy", "torch", "transformers", "faiss-cpu", "scikit-learn", "soundfile", "soxr",
-    "pyarrow",
+    "pyarrow", "triton",
 ]  # fmt: skip
 FLAGS = ["avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "sve"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import subprocess
 import sys
 from itertools import pairwise
@@ -14,7 +15,9 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812, its common name
 from makers import make_hubert, make_waves
+from rich.console import Console
 
+from spire_dsu import Discretizer
 from spire_dsu.features import Encoder
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -92,3 +95,32 @@ def test_peers_answer_what_the_encoder_does(load: Any, tmp_path: Path) -> None:
                 near = distances[i].gather(1, units[:, None])[:, 0]
                 assert (near - distances[i].min(1).values).max() <= slack
                 assert (units == distances[i].argmin(1)).double().mean() > 0.5
+
+
+def test_from_flac_to_shards(load: Any, tmp_path: Path) -> None:
+    bench: ModuleType = load("bench_encode_gpu")
+    harness: ModuleType = load("harness")
+    make_hubert(tmp_path)
+    waves = [torch.from_numpy(wave) for wave in make_waves([9_000, 16_000, 12_345])]
+    encoder = Encoder.from_pretrained(tmp_path, layer=3, device="cpu")
+    centroids = torch.cat([encoder(wave) for wave in waves])[::3].numpy()
+    model = Discretizer.from_parts(
+        encoder=tmp_path, centroids=centroids, layer=3, device="cpu", precision="exact"
+    )
+    run = harness.Benchmark("flac", console=Console(file=io.StringIO()))
+    bench.from_flac(run, model, waves, rounds=2, repeats=1)
+    assert run.figures["flac_agreement"] == 1.0
+    assert run.figures["flac_over_model"] > 0
+    assert run.figures["flac_rtfx"] > 0
+
+
+def test_a_part_that_fails_costs_no_other(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench: ModuleType = load("bench_encode_gpu")
+    run = load("harness").Benchmark("parts", console=Console(file=io.StringIO()))
+    saved: list[dict[str, float]] = []
+    monkeypatch.setattr(run, "save", lambda: saved.append(dict(run.figures)))
+    bench.attempt(run, "good", lambda: run.figure("first", 1))
+    bench.attempt(run, "bad", lambda: run.figures["absent"])
+    bench.attempt(run, "after it", lambda: run.figure("second", 2))
+    assert saved == [{"first": 1}, {"first": 1}, {"first": 1, "second": 2}]
+    assert run.settings["failed"] == {"bad": "KeyError: 'absent'"}

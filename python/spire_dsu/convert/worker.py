@@ -130,7 +130,8 @@ class ShardWorker:
             Manifest(spec.rows),
             spec.rows_per_shard,
             decoders=spec.decoders or self._default_decoders(),
-            ahead_seconds=AHEAD_SECONDS,
+            # The next call's audio is there when a call of the encoder ends, or the GPU would wait.
+            ahead_seconds=AHEAD_SECONDS + pack_seconds,
             max_seconds=spec.max_seconds,
             timeout_seconds=spec.timeout_seconds,
         )

@@ -7,7 +7,7 @@ Without a GPU they run in Triton's interpreter (TRITON_INTERPRET=1, set before t
 """
 
 # What a compiled function takes is Triton's to say: it refuses annotations but constexpr.
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, import-not-found"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, import-not-found, import-untyped"
 
 from __future__ import annotations
 
