@@ -1,7 +1,7 @@
 """From comparisons to verdicts, by rules that are written here and printed beside every verdict.
 
 p-values are corrected by Holm's method over the comparisons that the findings name, and no others:
-they were named before anything was trained. (Over every pair of systems of a report no p-value of
+they were named before any model had answered. (Over every pair of systems of a report no p-value of
 10,000 draws could ever be small enough.)
 """
 
