@@ -312,6 +312,9 @@ def test_the_page_opens_offline_and_shows_every_finding(tmp_path: Path) -> None:
         assert claim.says in text
     assert "Here: not held." in text
     assert "6.0 [5.6, 6.4]" in text
+    assert "spire-full 6.0, tower-full 5.0" in text
+    assert "6.0 % (10.0 % asked)" in text
+    assert "45.0 (35.5 asked)" in text
 
 
 def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -77,9 +77,31 @@ def as_page(parts: Sequence[Section]) -> str:
 
 
 def _overview(findings: Sequence[Finding]) -> Section:
-    rows = [[each.claim.id, each.claim.says, each.verdict] for each in findings]
-    notes = ["The paper's findings, looked for in models that two cores have trained."]
-    return Section("The paper in miniature: what was found", notes, ["", "finding", "here"], rows)
+    rows = [
+        [each.claim.id, each.claim.says, "; ".join(_in_short(each)), each.verdict]
+        for each in findings
+    ]
+    notes = [
+        "The paper's findings, looked for in models that two cores have trained. In short: WER of "
+        "the first test set, spBLEU as the mean over all of a comparison's."
+    ]
+    header = ["", "finding", "in short", "here"]
+    return Section("The paper in miniature: what was found", notes, header, rows)
+
+
+def _in_short(finding: Finding) -> Iterator[str]:
+    """For each check that was measured whole, one number of both systems."""
+    for check in finding.claim.checks:
+        judged = [each for each in finding.judged if each.check is check]
+        if len(judged) < len(check.tests):
+            continue
+        counted = judged[:1] if check.metric in LOWER_IS_BETTER else judged
+        ours, other = (
+            sum(scores) / len(counted) * _factor(check.metric)
+            for scores in zip(*((e.score.value, e.other.value) for e in counted), strict=True)
+        )
+        name = _NAMES.get(check.metric, check.metric)
+        yield f"{name}: {check.system} {ours:.1f}, {check.other} {other:.1f}"
 
 
 def _gates(gates: Sequence[Gate]) -> Section:
@@ -90,7 +112,9 @@ def _gates(gates: Sequence[Gate]) -> Section:
 def _plain(gate: Gate, value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{100 * value:.1f} %" if gate.name == "asr" else f"{value:.1f} of {gate.required:.1f}"
+    factor, unit = (100.0, " %") if gate.name == "asr" else (1.0, "")
+    asked = "" if gate.required is None else f" ({factor * gate.required:.1f}{unit} asked)"
+    return f"{factor * value:.1f}{unit}{asked}"
 
 
 def _finding(finding: Finding) -> Section:
