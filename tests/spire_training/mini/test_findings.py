@@ -148,6 +148,12 @@ def test_wide_intervals_decide_nothing() -> None:
     assert found == dict.fromkeys("abcdef", "not decided")
 
 
+def test_unchanged_needs_an_interval_that_rules_out_a_loss() -> None:
+    for width, verdict in ((4.0, "held"), (5.5, "not decided")):  # points around a loss of 0.2
+        made = document(LIKE_THE_PAPER, half_width=width)
+        assert verdicts(made)["b"] == verdict
+
+
 def test_finding_f_goes_by_the_majority() -> None:
     made = document(LIKE_THE_PAPER)
     worse = document(changed("wer", hubert_ctc=0.03))
