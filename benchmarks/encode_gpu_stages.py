@@ -176,6 +176,30 @@ def report(bench: Benchmark, times: dict[str, float], waves: Sequence[Tensor], r
     bench.figure("matrix_tflops", 1e-12 * rate)
 
 
+# Other tiles of the product: two blocks a multiprocessor, of which one multiplies while the other
+# takes its GELU; one more step of the sum on its way; the other way round.
+TILES = {
+    "128 x 128, two blocks": {"BM": 128, "BN": 128, "BK": 64, "num_warps": 4, "num_stages": 3},
+    "64 x 256, two blocks": {"BM": 64, "BN": 256, "BK": 64, "num_warps": 4, "num_stages": 2},
+    "128 x 256, four steps": {"BM": 128, "BN": 256, "BK": 64, "num_warps": 8, "num_stages": 4},
+    "256 x 128": {"BM": 256, "BN": 128, "BK": 64, "num_warps": 8, "num_stages": 3},
+}
+
+
+def tiled(tile: dict[str, int], call: Callable[[], object]) -> Callable[[], object]:
+    """The call with another tile for products."""
+    from spire_dsu.hubert import kernels_triton as ours
+
+    def run() -> object:
+        used, ours.LARGE = ours.LARGE, tile
+        try:
+            return call()
+        finally:
+            ours.LARGE = used
+
+    return run
+
+
 def measure_alternatives(bench: Benchmark, encoder: Encoder, repeats: int) -> None:
     """Each stage's product at its own size: what is used, and what else there is."""
     from spire_dsu.hubert import kernels_triton as ours
@@ -219,6 +243,10 @@ def measure_alternatives(bench: Benchmark, encoder: Encoder, repeats: int) -> No
             pos_flops, lambda: ours.product(blocks, toeplitz, p_bias, True, None)),
         "positional, cuDNN": (pos_flops, lambda: F.gelu(F.conv1d(signal, grouped, b1, groups=16))),
     }  # fmt: skip
+    for name, tile in TILES.items():
+        for which in ("up + GELU, fused (used)", "convolution 1, Triton (used)"):
+            flops, call = calls[which]
+            calls[f"{which.partition(',')[0]}, {name}"] = flops, tiled(tile, call)
     calls |= attention_calls(frames)
     table = Table("", "ms", "TFLOP/s", title="one of each", title_justify="left")
     with plain_arithmetic("cuda"):

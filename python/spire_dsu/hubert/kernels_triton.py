@@ -7,7 +7,8 @@ Without a GPU they run in Triton's interpreter (TRITON_INTERPRET=1, set before t
 """
 
 # What a compiled function takes is Triton's to say: it refuses annotations but constexpr.
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, import-not-found, import-untyped"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# mypy: ignore-missing-imports
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ _LOG2_E = tl.constexpr(1.4426950408889634)
 # Tiles of the product: 128 x 256 with two warpgroups is what Hopper's matrix units want; K in
 # steps of 64 halves is one 128-byte line. GPUs without the 144 KiB of shared memory that it takes
 # have 128 x 128; small products take small tiles, also to interpret them.
-_LARGE = {"BM": 128, "BN": 256, "BK": 64, "num_warps": 8, "num_stages": 3}
+LARGE = {"BM": 128, "BN": 256, "BK": 64, "num_warps": 8, "num_stages": 3}
 _MEDIUM = {"BM": 128, "BN": 128, "BK": 64, "num_warps": 8, "num_stages": 3}
 _SMALL = {"BM": 32, "BN": 32, "BK": 32, "num_warps": 4, "num_stages": 2}
 
@@ -165,6 +166,7 @@ def _product(
     a_at = tl.minimum(row, left_rows - 1)[:, None] * a_row + steps[None, :]
     b_at = near[None, :] * K + steps[:, None]
     acc = tl.zeros((BM, BN), tl.float32)
+    tl.assume(K > 0)  # or ptxas has each product of a step wait for the one before
     for k in range(0, K, BK):
         if EVEN:
             x, y = tl.load(a + a_at), tl.load(b + b_at)
@@ -195,7 +197,7 @@ def product(rows: Tensor, weight: Tensor, bias: Tensor, gelu: bool, used: Tensor
     grouped = rows.dim() == 3
     count, (width_out, width_in) = rows.shape[-2], weight.shape[-2:]
     out = rows.new_empty(*rows.shape[:-1], width_out)
-    tile = _SMALL if width_out < 256 else _MEDIUM if _is_short_of_room(rows.device) else _LARGE
+    tile = _SMALL if width_out < 256 else _MEDIUM if _is_short_of_room(rows.device) else LARGE
     grid = (
         triton.cdiv(count, tile["BM"]) * triton.cdiv(width_out, tile["BN"]),
         len(rows) if grouped else 1,
