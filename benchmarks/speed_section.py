@@ -68,10 +68,24 @@ def table(rows: dict[str, tuple[str, dict[str, str]]]) -> list[str]:
     return [*header, *lines] if lines else []
 
 
+def hours() -> list[str]:
+    """What the corpus of the paper takes on the GPU that was measured."""
+    result = newest("encode_gpu")
+    if result is None or "hours_for_42500" not in result["figures"]:
+        return []
+    figures = result["figures"]
+    return [
+        "",
+        f"At {figures['rtfx']:,.0f} times real time, model only, 42,500 hours of speech take "
+        f"{figures['hours_for_42500']:.1f} h on one {result['machine']['gpu']}.",
+    ]
+
+
 def section() -> str:
     """The text between the two marks."""
     cpu = table(CPU_ROWS) or ["No CPU figure has been measured yet."]
     gpu = table(GPU_ROWS) or ["On a GPU nothing has been measured yet."]
+    gpu += hours()
     return "\n".join([BEGIN, "", *cpu, "", *gpu, "", END])
 
 

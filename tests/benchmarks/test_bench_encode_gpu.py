@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import subprocess
 import sys
 from itertools import pairwise
@@ -124,3 +125,18 @@ def test_a_part_that_fails_costs_no_other(load: Any, monkeypatch: pytest.MonkeyP
     bench.attempt(run, "after it", lambda: run.figure("second", 2))
     assert saved == [{"first": 1}, {"first": 1}, {"first": 1, "second": 2}]
     assert run.settings["failed"] == {"bad": "KeyError: 'absent'"}
+
+
+def test_the_readme_says_what_the_corpus_takes(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speed: ModuleType = load("speed_section")
+    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    assert "On a GPU nothing has been measured yet." in speed.section()
+    figures = {"vs_b1": 1.625, "rtfx": 12_345.6, "hours_for_42500": 3.4426}
+    machine = {"gpu": "NVIDIA Test", "cpu": "", "cores": 1}
+    result = {"bench": "encode_gpu", "date": "2000-01-01", "machine": machine, "figures": figures}
+    (tmp_path / "encode_gpu_test_2000-01-01.json").write_text(json.dumps(result))
+    said = speed.section()
+    assert "batched transformers | 1.62x | NVIDIA Test | 2000-01-01 |" in said
+    assert "At 12,346 times real time, model only, 42,500 hours of speech take 3.4 h on one" in said
