@@ -99,7 +99,9 @@ together() { # 'A B' 'C': side by side, B after A
 
 # Each job has a process group of its own, so that an interruption reaches its commands: they stop in good order.
 set -m
-jobs_now=()
+jobs_now=() clocked=0
+clock() { printf 'clock\t%s\n' $((SECONDS - clocked)) >> times.tsv; clocked=$SECONDS; }  # stages overlap, clocks do not
+trap clock EXIT
 trap 'for pid in "${jobs_now[@]}"; do kill -- "-$pid" 2> /dev/null || true; done; exit 130' INT TERM
 
 case $size in
@@ -126,6 +128,8 @@ case $size in
     together 'tower vocabulary' units
     together spire_base 'tower_instruct pseudo_labels tower_full hubert_ctc'
     together spire_full 'spire_no_blocks spire_no_pseudo'
-    together 'evaluation findings'
+    together evaluation
+    clock
+    together findings
     ;;
 esac
