@@ -102,10 +102,17 @@ def cases(device: str, half: torch.dtype) -> Iterator[Case]:
     for index in (None, ints([5, 3, 0, 36, 36])):
         normed = rows, index, gain, shift, 1e-5, half
         yield "norm", fused.norm(*normed), plain.norm(*normed), ulp
-    state, other = normal(37, 96), torch.empty(37, 96, device=device)
+    state, other, second = (
+        normal(37, 96),
+        torch.empty(37, 96, device=device),
+        normal(37, 96, dtype=half),
+    )
     other.copy_(state)
-    expected = plain.add_norm(other, rows, gain, shift, 1e-5)
-    yield "add_norm", fused.add_norm(state, rows, gain, shift, 1e-5), expected, ulp
+    expected = plain.sum_norm(other, rows, gain, shift, 1e-5)
+    yield "sum_norm", fused.sum_norm(state, rows, gain, shift, 1e-5), expected, ulp
+    yield "the state of sum_norm", state, other, 0.0
+    expected = plain.add_norm(other, rows, second, gain, shift, 1e-5)
+    yield "add_norm", fused.add_norm(state, rows, second, gain, shift, 1e-5), expected, ulp
     yield "the state of add_norm", state, other, 1e-6
     places = ints([-1, -1, 0, 1, 2, -1, 3, 36, -1])
     yield "spaced", fused.spaced(rows, places, 4), plain.spaced(rows, places, 4), 0.0

@@ -90,10 +90,18 @@ def norm(
     return F.layer_norm(rows.float(), weight.shape, weight, bias, eps).to(dtype)
 
 
-def add_norm(state: Tensor, delta: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """state += delta, in float32; the layer norm of that in the dtype of `delta`."""
-    state += delta
-    return F.layer_norm(state, weight.shape, weight, bias, eps).to(delta.dtype)
+def sum_norm(state: Tensor, first: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """The layer norm of state + first, summed in float32, in the dtype of `first`."""
+    return F.layer_norm(state + first, weight.shape, weight, bias, eps).to(first.dtype)
+
+
+def add_norm(
+    state: Tensor, first: Tensor, second: Tensor, weight: Tensor, bias: Tensor, eps: float
+) -> Tensor:
+    """state += first; state += second, in float32; the layer norm of that in their dtype."""
+    state += first
+    state += second
+    return F.layer_norm(state, weight.shape, weight, bias, eps).to(first.dtype)
 
 
 def spaced(rows: Tensor, row_of_spaced: Tensor, groups: int) -> Tensor:

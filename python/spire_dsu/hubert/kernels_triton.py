@@ -212,7 +212,7 @@ def product(rows: Tensor, weight: Tensor, bias: Tensor, gelu: bool, used: Tensor
 
 @triton.jit
 def _norm(
-    source, delta, index, weight, bias, out, count, width,
+    source, first, second, index, weight, bias, out, count, width,
     eps, ADD: tl.constexpr, GATHER: tl.constexpr, GELU: tl.constexpr,
     ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
@@ -225,8 +225,10 @@ def _norm(
         origin = tl.load(index + rows, mask=rows < count, other=0)
     at = origin.to(tl.int64)[:, None] * width + columns[None, :]
     x = tl.load(source + at, mask=mask, other=0.0).to(tl.float32)
-    if ADD:
-        x += tl.load(delta + at, mask=mask, other=0.0).to(tl.float32)
+    if ADD > 0:
+        x += tl.load(first + at, mask=mask, other=0.0).to(tl.float32)
+    if ADD > 1:
+        x += tl.load(second + at, mask=mask, other=0.0).to(tl.float32)
         tl.store(source + at, x, mask=mask)
     mean = tl.sum(x, 1) / width
     x = tl.where(known[None, :], x - mean[:, None], 0.0)
@@ -241,23 +243,23 @@ def _norm(
 
 
 def _launch_norm(
-    source: Tensor, delta: Tensor | None, index: Tensor | None, weight: Tensor, bias: Tensor,
+    source: Tensor, added: tuple[Tensor, ...], index: Tensor | None, weight: Tensor, bias: Tensor,
     out: Tensor, eps: float, gelu: bool,
 ) -> None:  # fmt: skip
     count, width = out.shape
     padded = triton.next_power_of_2(width)
     rows = max(1, 4096 // padded)
+    first, second = (*added, source, source)[:2]
     _norm[(triton.cdiv(count, rows),)](
-        source, source if delta is None else delta, source if index is None else index,
-        weight, bias, out, count, width, eps,
-        ADD=delta is not None, GATHER=index is not None, GELU=gelu, ROWS=rows, WIDTH=padded,
+        source, first, second, source if index is None else index, weight, bias, out, count, width,
+        eps, ADD=len(added), GATHER=index is not None, GELU=gelu, ROWS=rows, WIDTH=padded,
         num_warps=4,
     )  # fmt: skip
 
 
 def norm_gelu(rows: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """See `kernels_torch.norm_gelu`; overwrites `rows`."""
-    _launch_norm(rows, None, None, weight, bias, rows, eps, gelu=True)
+    _launch_norm(rows, (), None, weight, bias, rows, eps, gelu=True)
     return rows
 
 
@@ -267,14 +269,23 @@ def norm(
     """See `kernels_torch.norm`."""
     count = len(rows) if index is None else len(index)
     out = torch.empty(count, rows.shape[1], dtype=dtype, device=rows.device)
-    _launch_norm(rows, None, index, weight, bias, out, eps, gelu=False)
+    _launch_norm(rows, (), index, weight, bias, out, eps, gelu=False)
     return out
 
 
-def add_norm(state: Tensor, delta: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+def sum_norm(state: Tensor, first: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """See `kernels_torch.sum_norm`."""
+    out = torch.empty_like(first)
+    _launch_norm(state, (first,), None, weight, bias, out, eps, gelu=False)
+    return out
+
+
+def add_norm(
+    state: Tensor, first: Tensor, second: Tensor, weight: Tensor, bias: Tensor, eps: float
+) -> Tensor:
     """See `kernels_torch.add_norm`."""
-    out = torch.empty_like(delta)
-    _launch_norm(state, delta, None, weight, bias, out, eps, gelu=False)
+    out = torch.empty_like(first)
+    _launch_norm(state, (first, second), None, weight, bias, out, eps, gelu=False)
     return out
 
 

@@ -129,13 +129,15 @@ class PackedForward:
             mixed = kernels.attention(
                 kernels.linear(rows, *block.qkv), index.tiles, self._arch.num_attention_heads
             )
-            rows = kernels.add_norm(state, kernels.linear(mixed, *block.out), *block.norm_2, eps)
-            wide = kernels.product(rows, *block.up, True, None)
-            delta = kernels.linear(wide, *block.down)
+            # state + first is written with the second half only: 22 KB a frame in place of 24.
+            first = kernels.linear(mixed, *block.out)
+            rows = kernels.sum_norm(state, first, *block.norm_2, eps)
+            second = kernels.linear(kernels.product(rows, *block.up, True, None), *block.down)
             if i + 1 < len(self._blocks):
-                rows = kernels.add_norm(state, delta, *self._blocks[i + 1].norm_1, eps)
+                rows = kernels.add_norm(state, first, second, *self._blocks[i + 1].norm_1, eps)
             else:
-                state += delta
+                state += first
+                state += second
         return state, torch.isfinite(state.sum(1))
 
     def extract(self, shape: PackShape, pack: PackInput) -> Tensor:
