@@ -24,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from encode_gpu_flac import FlacToShards
 from encode_gpu_peers import B0, B1, B2, EPS, Encode
 from encode_gpu_stages import measure_alternatives, measure_stages, useful_flops
 from harness import Benchmark
@@ -187,6 +186,8 @@ def from_flac(
     repeats: int, decoders: int | None = None,
 ) -> None:  # fmt: skip
     """FLAC files to committed shards, over waveforms in device memory to units."""
+    from encode_gpu_flac import FlacToShards  # needs soundfile, which a GPU's machine may lack
+
     with (
         tempfile.TemporaryDirectory() as folder,
         FlacToShards(

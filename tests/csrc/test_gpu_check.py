@@ -45,8 +45,9 @@ def command(checkout: Path, name: str, body: str) -> None:
     path.chmod(0o755)
 
 
-def check(checkout: Path) -> tuple[int, str, str]:
+def check(checkout: Path, **more: str) -> tuple[int, str, str]:
     environment = {
+        **more,
         "PATH": f"{checkout / 'bin'}:/usr/bin:/bin",
         "OUT": str(checkout / "out"),
     }
@@ -89,3 +90,10 @@ def test_a_failure_hides_nothing_after_it(checkout: Path, failing: str) -> None:
             assert (f"== {name}: FAILED" in said) == (command_name == failing), name
     assert "it broke" in said
     assert (checkout / "out" / "gpu-check.log").exists()
+
+
+def test_without_time_left_nothing_runs_and_it_says_so(checkout: Path) -> None:
+    status, said, _ = check(checkout, GPU_CHECK_SECONDS="0")
+    assert status == 1
+    for name in ["build-tests", "build-package", "cpp-tests", "bench_encode_gpu"]:
+        assert f"== {name}: NOT RUN: no time left" in said

@@ -8,7 +8,6 @@ Without a GPU they run in Triton's interpreter (TRITON_INTERPRET=1, set before t
 
 # What a compiled function takes is Triton's to say: it refuses annotations but constexpr.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
-# mypy: ignore-missing-imports
 
 from __future__ import annotations
 
