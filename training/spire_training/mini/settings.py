@@ -48,6 +48,8 @@ class Voices(Config):
     Attributes:
         accents: of espeak-ng.
         train: espeak-ng's voices that training hears; three of flite join them.
+        flite: what each of those three says, in shares of one of espeak-ng's: there are few of
+            flite's voices, and espeak-ng's are alike.
         test: espeak-ng's voices that training never hears; a fourth of flite joins them.
         words_per_minute: lowest and highest.
         pitch: lowest and highest, of espeak-ng's 0 to 100.
@@ -56,6 +58,7 @@ class Voices(Config):
     accents: list[str] = Field(min_length=1)
     train: int = Field(gt=0)
     test: int = Field(gt=0)
+    flite: int = Field(default=1, gt=0)
     words_per_minute: tuple[int, int]
     pitch: tuple[int, int]
 

@@ -31,12 +31,13 @@ class Recording:
 
 
 def roster(voices: Voices, part: str, seed: int) -> list[str]:
-    """The names of the voices of "train" or "test"; no voice is in both."""
+    """The names of the voices of "train" or "test", by turns; no voice is in both."""
     rng = np.random.default_rng([seed, 2])
     train = espeak_voices(tuple(voices.accents), TRAIN_VARIANTS, voices.train, rng)
     test = espeak_voices(tuple(voices.accents), TEST_VARIANTS, voices.test, rng)
     flite = [f"flite:{name}" for name in FLITE_VOICES]
     known = [name for name in flite if name != "flite:awb"]  # awb is Scottish, unlike all others
+    known = [name for name in known for _ in range(voices.flite)]
     return [*train, *known] if part == "train" else [*test, "flite:awb"]
 
 
@@ -65,7 +66,7 @@ def speak(
         )
         for number, sentence in enumerate(sentences)
     ]
-    groups = [[row for row in said if row[1].voice == name] for name in names]
+    groups = [[row for row in said if row[1].voice == name] for name in dict.fromkeys(names)]
     groups = [group for group in groups if group]
     spoken = speak_apart([[line for _, line in group] for group in groups], workers)
     acoustics: Acoustics | None = None
