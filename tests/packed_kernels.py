@@ -98,7 +98,7 @@ def cases(device: str, half: torch.dtype) -> Iterator[Case]:
     yield "norm_gelu", made, plain.norm_gelu(rows, gain, shift, 1e-5), ulp
     wide_rows = normal(5, 512), 4 * torch.ones(512, device=device), torch.zeros(512, device=device)
     made = fused.norm_gelu(wide_rows[0].clone(), *wide_rows[1:], 1e-5)  # from -13 to 13
-    yield "GELU in float32", made, plain.norm_gelu(*wide_rows, 1e-5), 1e-6
+    yield "GELU in float32", made, plain.norm_gelu(*wide_rows, 1e-5), 2e-6
     for index in (None, ints([5, 3, 0, 36, 36])):
         normed = rows, index, gain, shift, 1e-5, half
         yield "norm", fused.norm(*normed), plain.norm(*normed), ulp
