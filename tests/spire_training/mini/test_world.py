@@ -127,6 +127,13 @@ def test_voices_are_of_one_part_only() -> None:
     assert not set(roster(voices, "train", 3)) & set(roster(voices, "test", 3))
 
 
+def test_flites_few_voices_may_say_more() -> None:
+    voices = world().voices
+    more = roster(voices.model_copy(update={"flite": 3}), "train", 3)
+    assert set(more) == set(roster(voices, "train", 3))
+    assert [more.count(f"flite:{name}") for name in ("kal16", "rms", "slt", "awb")] == [3, 3, 3, 0]
+
+
 def test_a_world_of_other_settings_is_refused(made: Path) -> None:
     with pytest.raises(ConfigError, match="other settings"):
         make_world(world(seed=4), made)
