@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mini_worlds import mini_world
 
 from spire_dsu.errors import ConfigError
 from spire_evaluation.config import TestConfig
@@ -32,28 +33,8 @@ DIRECTIONS = ["en-de", "de-en", "en-es", "es-en"]
 
 
 def world(**text: int) -> World:
-    settings = {
-        "seed": 3,
-        "words": 0.3,
-        "text": text,
-        "voices": {
-            "accents": ["gmw/en-US"],
-            "train": 1,
-            "test": 1,
-            "words_per_minute": [150, 190],
-            "pitch": [40, 60],
-        },
-        "distortion": {
-            "noise_probability": 0,
-            "snr_db": [15.0, 30.0],
-            "room_probability": 0,
-            "reverberation_seconds": [0.1, 0.3],
-            "direct_to_reverberant_db": [3.0, 12.0],
-            "gain_db": [0.0, 0.0],
-        },
-        "corpora": [{"name": "librispeech", "split": "test-clean", "rows": 1, "voices": "test"}],
-    }
-    return World.model_validate_json(json.dumps(settings))
+    corpora = [{"name": "librispeech", "split": "test-clean", "rows": 1, "voices": "test"}]
+    return mini_world(words=0.3, text=text, corpora=corpora)
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mini_worlds import mini_world
 
 from spire_dsu.audio import read_audio
 from spire_dsu.config import load_toml
@@ -36,29 +36,8 @@ def world(**changes: object) -> World:
         {"name": name, "split": split, "rows": ROWS, "voices": voices}
         for name, split, voices in CORPORA
     ]
-    settings = {
-        "seed": 3,
-        "words": 0.2,
-        "text": {"parallel": 5, "monolingual": 5, "instructions": 5, "flores": 3, "wmt": 3},
-        "voices": {
-            "accents": ["gmw/en-US"],
-            "train": 2,
-            "test": 1,
-            "words_per_minute": [150, 190],
-            "pitch": [40, 60],
-        },
-        "distortion": {
-            "noise_probability": 0.5,
-            "snr_db": [15.0, 30.0],
-            "room_probability": 0.5,
-            "reverberation_seconds": [0.1, 0.3],
-            "direct_to_reverberant_db": [3.0, 12.0],
-            "gain_db": [-6.0, 0.0],
-        },
-        "corpora": corpora,
-        **changes,
-    }
-    return World.model_validate_json(json.dumps(settings))
+    text = {"parallel": 5, "monolingual": 5, "instructions": 5, "flores": 3, "wmt": 3}
+    return mini_world(**{"text": text, "corpora": corpora, **changes})
 
 
 @pytest.fixture(scope="module")
