@@ -75,6 +75,21 @@ def test_phoneme_times_lie_where_the_sound_is() -> None:
     assert hiss["n"] < 0.1
 
 
+@pytest.mark.parametrize("voice", ["gmw/en-US", "flite:rms"])
+def test_a_longer_vocal_tract_lowers_the_voice_and_leaves_the_tempo(voice: str) -> None:
+    lengths = (1.0, 1.25)
+    lines = [corpus.Line(voice, "The painter waited.", 170, 50, length) for length in lengths]
+    ((plain, lower),) = corpus.speak_apart([lines], 1)
+    assert lower[0].size == pytest.approx(plain[0].size, rel=0.06)
+
+    def centre(samples: np.ndarray) -> float:
+        """Half of the spectrum's amplitude lies below it."""
+        amplitude = np.cumsum(np.abs(np.fft.rfft(samples.astype(np.float64))))
+        return float(np.searchsorted(amplitude, amplitude[-1] / 2) / samples.size)
+
+    assert centre(lower[0]) == pytest.approx(centre(plain[0]) / 1.25, rel=0.1)
+
+
 def test_the_closure_belongs_to_the_stop() -> None:
     rate, loud = 1000, np.full(100, 5000, np.int16)
     samples = np.concatenate([loud, np.zeros(60, np.int16), loud])

@@ -15,7 +15,7 @@ from spire_dsu.errors import ConfigError
 from spire_dsu.textio import ignore
 from spire_dsu.types import AudioFile, Utterance
 from spire_training.mini.settings import World
-from spire_training.mini.speech import roster
+from spire_training.mini.speech import roster, speak
 from spire_training.mini.world import make_world
 
 RECIPES = Path(__file__).resolve().parents[3] / "training" / "recipes" / "mini"
@@ -111,6 +111,19 @@ def test_flites_few_voices_may_say_more() -> None:
     more = roster(voices.model_copy(update={"flite": 3}), "train", 3)
     assert set(more) == set(roster(voices, "train", 3))
     assert [more.count(f"flite:{name}") for name in ("kal16", "rms", "slt", "awb")] == [3, 3, 3, 0]
+
+
+def test_training_alone_has_vocal_tracts_of_many_lengths() -> None:
+    voices = {"vocal_tract": (0.8, 1.25)}
+    plain = world()
+    varied = plain.model_copy(update={"voices": plain.voices.model_copy(update=voices)})
+    for index, corpus in enumerate(plain.corpora[:1] + plain.corpora[-1:]):
+        said = [dict.fromkeys(("en", "de", "es"), "She waited.")] * 2
+        before, after = (
+            [r.samples.tobytes() for r in speak(one, corpus, index, said, 1)]
+            for one in (plain, varied)
+        )
+        assert (before == after) == (corpus.voices == "test")
 
 
 def test_a_world_of_other_settings_is_refused(made: Path) -> None:

@@ -126,8 +126,8 @@ case $size in
     }
     together world
     together 'tower vocabulary' units
-    together spire_base 'tower_instruct pseudo_labels tower_full hubert_ctc'
-    together spire_full 'spire_no_blocks spire_no_pseudo'
+    together spire_base 'tower_instruct pseudo_labels tower_full'
+    together 'spire_full spire_no_pseudo' 'hubert_ctc spire_no_blocks'
     together evaluation
     clock
     together findings

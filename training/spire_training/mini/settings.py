@@ -53,6 +53,8 @@ class Voices(Config):
         test: espeak-ng's voices that training never hears; a fourth of flite joins them.
         words_per_minute: lowest and highest.
         pitch: lowest and highest, of espeak-ng's 0 to 100.
+        vocal_tract: shortest and longest of training's speakers, in that of their voice as it is.
+            A synthesiser's voices are few; this makes many speakers of each.
     """
 
     accents: list[str] = Field(min_length=1)
@@ -61,6 +63,7 @@ class Voices(Config):
     flite: int = Field(default=1, gt=0)
     words_per_minute: tuple[int, int]
     pitch: tuple[int, int]
+    vocal_tract: tuple[float, float] = (1.0, 1.0)
 
 
 class Corpus(Config):

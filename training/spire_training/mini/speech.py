@@ -54,6 +54,11 @@ def speak(
     """
     rng = np.random.default_rng([world.seed, 3, index])
     names = roster(world.voices, corpus.voices, world.seed)
+    lengths = np.ones(len(sentences))
+    if corpus.voices == "train":
+        lengths = np.random.default_rng([world.seed, 5, index]).uniform(
+            *world.voices.vocal_tract, len(sentences)
+        )
     said = [
         (
             number,
@@ -62,6 +67,7 @@ def speak(
                 sentence["en"],
                 int(rng.integers(*world.voices.words_per_minute, endpoint=True)),
                 int(rng.integers(*world.voices.pitch, endpoint=True)),
+                float(lengths[number]),
             ),
         )
         for number, sentence in enumerate(sentences)
