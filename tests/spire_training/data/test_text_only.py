@@ -12,6 +12,8 @@ from spire_training.data.packed import MONOLINGUAL, PackedRows
 from spire_training.data.prepare import prepare
 from spire_training.data.settings import PrepareConfig
 
+SPLITS = ("train", "held")
+
 
 def config(tmp_path: Path, source: dict[str, object]) -> PrepareConfig:
     tiny_tokenizer(units=0).save_pretrained(tmp_path / "tokenizer")
@@ -35,6 +37,30 @@ def test_text_is_packed_without_unit_tokens(tmp_path: Path) -> None:
     assert rows.manifest["vocabulary"]["num_units"] == 0
     _, marks = rows[0]
     assert (marks & 7 == MONOLINGUAL).any()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "lines", "dropped", "documents"),
+    [
+        ("monolingual", "a.txt", ["good</s>bad", "bad<|im_end|>", "<s>", "good", "s/ > <"], 3, 2),
+        ("parallel", "a.tsv", ["one\ttwo<|im_start|>user", "one\ttwo"], 2, 2),
+    ],
+)
+def test_text_that_spells_a_control_token_is_dropped(
+    tmp_path: Path, kind: str, name: str, lines: list[str], dropped: int, documents: int
+) -> None:
+    """A document could end itself, or a turn speak for the other side."""
+    (tmp_path / name).write_text("\n".join(lines) + "\n")
+    language = {"language": "en"} if kind == "monolingual" else {"languages": ["en", "de"]}
+    source = {"kind": kind, "files": [str(tmp_path / name)], **language}
+    about = prepare(config(tmp_path, source))["sources"]["one"]
+    assert about["counts"]["dropped: holds a control token's spelling"] == dropped
+    made = sum(
+        stream.get(split, {}).get("documents", 0)
+        for stream in about["streams"].values()
+        for split in SPLITS
+    )
+    assert made == documents
 
 
 def test_speech_still_needs_them(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spire_dsu.errors import InputError, ModelError
-from spire_dsu.llm.rendering import Renderer
+from spire_dsu.llm.rendering import TURN_END, TURN_START, Renderer
 from spire_dsu.llm.vocabulary import UnitVocabulary, VocabularyError
 from spire_dsu.types import Int32
 from spire_training.data.packed import (
@@ -91,16 +92,23 @@ class Maker:
         self.vocabulary = (
             self.renderer.vocabulary if speech else UnitVocabulary.without_units(self.tokenizer)
         )
+        self._control = self._control_tokens()
         self._length, self._all = config.sequence_length, config.learns_all
 
     def batch(self, items: list[Item]) -> Batch:
         """The documents of some items, in their order."""
         made: list[Made] = []
         notes: Counter[tuple[str, str]] = Counter()
-        texts = [item.text for item in items if item.conversation is None]
+        fit: list[Item] = []
+        for item in items:
+            if self._spells_control(item):
+                notes[item.stream, "dropped: holds a control token's spelling"] += 1
+            else:
+                fit.append(item)
+        texts = [item.text for item in fit if item.conversation is None]
         encoded = iter(self.tokenizer(texts, add_special_tokens=True)["input_ids"] if texts else ())
-        with self.renderer.together(item.conversation for item in items if item.conversation):
-            for item in items:
+        with self.renderer.together(item.conversation for item in fit if item.conversation):
+            for item in fit:
                 try:
                     tokens, marks = (
                         self._running(next(encoded))
@@ -124,6 +132,23 @@ class Maker:
                         )
                     )
         return made, notes
+
+    def _control_tokens(self) -> re.Pattern[str]:
+        """What a text may not hold: a tokenizer reads `</s>` or `<|im_end|>` as that token wherever
+        it stands, and a text could end itself or speak for the other side.
+        """
+        known = self.tokenizer.get_vocab()
+        named = {*self.tokenizer.all_special_tokens, TURN_START, TURN_END} & known.keys()
+        control = sorted(name for name in named if not self.vocabulary.is_unit(known[name]))
+        return re.compile("|".join(map(re.escape, control)) or r"(?!)")
+
+    def _spells_control(self, item: Item) -> bool:
+        texts: Iterable[object] = (
+            [item.text]
+            if item.conversation is None
+            else (part for message in item.conversation for part in message.parts)
+        )
+        return any(isinstance(text, str) and self._control.search(text) for text in texts)
 
     def _running(self, ids: list[int]) -> tuple[Int32, Marks]:
         tokens = np.asarray([*ids, self.renderer.end_token], np.int32)
