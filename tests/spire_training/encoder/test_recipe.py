@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import torch
 from transformers import HubertModel
 
@@ -16,9 +17,11 @@ from spire_dsu.codebook import load_codebook
 from spire_dsu.config import ModelConfig, load_json
 from spire_dsu.errors import ConfigError
 from spire_dsu.files import sha256_of_file
-from spire_dsu.types import num_frames
+from spire_dsu.types import FRAME_SAMPLES, HOP_SAMPLES, SAMPLING_RATE, num_frames
 from spire_training.encoder import finish, stages
+from spire_training.encoder.alignment import frames_of, middles, nearest_frames
 from spire_training.encoder.batches import Batches
+from spire_training.encoder.corpus import Utterance
 from spire_training.encoder.frontend import extract
 from spire_training.encoder.model import LayerFeatures, build_encoder, normalise
 from spire_training.encoder.pretrain import CHECKPOINT, Round, learning_rate
@@ -88,6 +91,51 @@ def test_batches_are_seeded_and_labelled_by_the_frames_they_show(work: stages.Wo
     whole = targets(2, 0, num_frames(split.utterances[2].samples))
     np.testing.assert_array_equal(targets(2, 5, 20), whole[5:25])
     assert len(np.unique(whole)) > 3
+
+
+def test_frames_of_a_teacher_are_where_it_says_the_same() -> None:
+    def uttered(starts: list[int], labels: list[int], frames: int) -> Utterance:
+        at = tuple(start * HOP_SAMPLES for start in starts)
+        samples = frames * HOP_SAMPLES + FRAME_SAMPLES - HOP_SAMPLES
+        return Utterance("gmw/en-US", "", 0, samples, at, tuple(labels))
+
+    teacher = uttered([0, 4, 10], [7, 8, 9], 12)
+    np.testing.assert_array_equal(frames_of(teacher, teacher), np.arange(12))
+    slow = uttered([2, 10, 22], [7, 8, 9], 26)  # silence, then everything half as fast
+    found = frames_of(teacher, slow)
+    assert found[:2].max() == 0
+    assert np.all(np.abs(found[2:] - np.arange(24) / 2) <= 1)
+    other = uttered([0, 4, 10], [7, 5, 9], 12)  # a phone between its neighbours
+    np.testing.assert_array_equal(frames_of(teacher, other), np.arange(12))
+    assert frames_of(teacher, uttered([0], [1], 5)).size == 5  # nothing in common
+
+
+def test_the_teacher_says_what_the_voices_say(work: stages.Work) -> None:
+    train, teacher = work.split("train"), work.split(stages.TEACHER)
+    numbers = {utterance.text: number for number, utterance in enumerate(teacher.utterances)}
+    assert len(numbers) == len(train) == len(teacher)
+    assert not any("+" in utterance.voice for utterance in teacher.utterances)
+    same: dict[str, list[float]] = {"flite": [], "gmw/e": []}
+    for spoken, utterance in enumerate(train.utterances):
+        number = numbers[utterance.text]
+        heard = teacher.phones(number)[frames_of(teacher.utterances[number], utterance)]
+        same[utterance.voice[:5]].append(float(np.mean(heard == train.phones(spoken))))
+    assert np.mean(same["gmw/e"]) > 0.9  # frames whose phone is that of the teacher's
+    assert np.mean(same["flite"]) > 0.7  # other phones, and other words' accents
+
+
+@pytest.mark.parametrize("factor", [0.75, 0.9, 1.0, 1.13, 1.3])
+def test_labels_stay_with_the_speech_that_was_resampled(factor: float) -> None:
+    clean, event = np.zeros(32_000, np.float32), 20 * HOP_SAMPLES + FRAME_SAMPLES // 2
+    clean[event] = 1.0  # in the middle of frame 20
+    heard = soxr.resample(clean, SAMPLING_RATE / factor, SAMPLING_RATE)
+    peak = int(np.argmax(np.abs(heard)))
+    frame = round((peak - FRAME_SAMPLES / 2) / HOP_SAMPLES)  # whose middle is nearest to it now
+    before = nearest_frames(middles(num_frames(len(heard))) / factor, num_frames(len(clean)))
+    assert abs(before[frame] - 20) <= 1
+    assert before[0] == 0
+    assert before[-1] >= num_frames(len(clean)) - 2
+    assert set(np.diff(before)) <= {0, 1, 2}
 
 
 @pytest.mark.parametrize("samples", [400, 401, 719, 720, 1000, 16_007])

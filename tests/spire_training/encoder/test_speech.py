@@ -55,12 +55,14 @@ def test_equal_calls_in_fresh_processes_give_equal_bytes(smoke: Settings, tmp_pa
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_phoneme_times_lie_where_the_sound_is() -> None:
+@pytest.mark.parametrize("voice", ["gmw/en-US", "flite:rms"])
+def test_phoneme_times_lie_where_the_sound_is(voice: str) -> None:
     """The share of power above 3 kHz in each phone's own span: much in an s, little in a vowel."""
-    line = corpus.Line("gmw/en-US", "Seven oceans.", 130, 50)
+    line = corpus.Line(voice, "Seven oceans.", 130, 50)
     (((samples, starts, labels),),) = corpus.speak_apart([[line]], 1)
     names = [phones.PHONES[i] for i in labels]
-    assert names[:5] == ["s", "eh", "v", "ax", "n"]
+    spoken = [name for name in names if name != "sil"]
+    assert spoken[:5] == ["s", "eh", "v", "ax", "n"]
     assert "sh" in names
     ends = [*starts[1:], samples.size]
     hiss = {}
@@ -128,6 +130,10 @@ def test_an_unknown_phoneme_is_named() -> None:
     assert phones.fold("A:") == "aa"
     with pytest.raises(InputError, match="'Q!'"):
         phones.fold("Q!")
+    assert phones.fold_flite("pau") == "sil"
+    assert phones.fold_flite("aa") == "aa"
+    with pytest.raises(InputError, match="'aI'"):
+        phones.fold_flite("aI")
 
 
 def test_utterances_have_one_level_and_do_not_clip(spoken: Path) -> None:

@@ -27,10 +27,11 @@ from spire_training.encoder.espeak import Espeak, Int16, Speech, say_with_flite
 from spire_training.encoder.sentences import Grammar
 from spire_training.encoder.settings import Settings
 from spire_training.encoder.voices import (
-    FLITE_VOICES,
     TEST_ACCENTS,
+    TEST_FLITE,
     TEST_VARIANTS,
     TRAIN_ACCENTS,
+    TRAIN_FLITE,
     TRAIN_VARIANTS,
     espeak_voices,
 )
@@ -47,6 +48,7 @@ VOICE_SECONDS = 600
 Spoken: TypeAlias = tuple[Int16, tuple[int, ...], tuple[int, ...]]
 """Samples at 16 kHz, the first sample of each phone, the label of each phone."""
 
+TEACHER_PITCH = 50
 BABBLE_VOICES = 6
 BABBLE_SECONDS = 120
 
@@ -69,9 +71,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One utterance of a split; `starts` and `labels` (phones) are empty where the synthesiser
-    gives no times.
-    """
+    """One utterance of a split: the first sample of each phone, and which phone it is."""
 
     voice: str
     text: str
@@ -88,13 +88,13 @@ def plan(settings: Settings) -> dict[str, list[Line]]:
     speech, rng = settings.speech, np.random.default_rng([settings.seed, 1])
     known = espeak_voices(TRAIN_ACCENTS, TRAIN_VARIANTS, speech.train_voices, rng)
     unseen = espeak_voices(TEST_ACCENTS, TEST_VARIANTS, speech.test_voices, rng)
-    flite = [f"flite:{voice}" for voice in FLITE_VOICES]
+    flite, unknown = ([f"flite:{name}" for name in names] for names in (TRAIN_FLITE, TEST_FLITE))
     flite_lines = round(speech.train_utterances * speech.flite_share)
     rosters = {
         "train": _spread(known, speech.train_utterances - flite_lines)
         + _spread(flite, flite_lines),
         "dev": _spread(known, speech.dev_utterances),
-        "test": _spread(unseen, speech.test_utterances),
+        "test": _spread(unseen + unknown, speech.test_utterances),
     }
     grammar, seen = Grammar(), set[str]()
     return {
@@ -109,6 +109,23 @@ def plan(settings: Settings) -> dict[str, list[Line]]:
         ]
         for split in SPLITS
     }
+
+
+def teacher_lines(settings: Settings, train: Split) -> list[Line]:
+    """What the plain voices say: each training utterance again, at its rate, in its accent (flite
+    voices have none of espeak-ng's: that of the settings).
+    """
+    planned = {line.text: line for line in plan(settings)["train"]}
+    return [
+        replace(
+            planned[utterance.text],
+            voice=settings.speech.teacher_of_flite
+            if utterance.voice.startswith("flite:")
+            else utterance.voice.split("+")[0],
+            pitch=TEACHER_PITCH,
+        )
+        for utterance in train.utterances
+    ]
 
 
 def _spread(voices: Sequence[str], lines: int) -> list[str]:
@@ -145,15 +162,13 @@ def speak(lines: Sequence[Line]) -> list[Spoken]:
 
 
 def _finish(speech: Speech) -> Spoken:
-    """Resample, level, and fold phonemes; times move with the rate."""
-    names = [phones.fold(name) for name in speech.phonemes]
-    starts = phones.include_closures(list(speech.starts), names, speech.samples, speech.rate)
+    """Resample and level; times move with the rate."""
     wave: Float32 = speech.samples.astype(np.float32) / np.float32(32768)
     if speech.rate != SAMPLING_RATE:
         wave = soxr.resample(wave, speech.rate, SAMPLING_RATE, quality="HQ")
     levelled = np.clip(wave.astype(np.float64) * (SPEECH_LEVEL / np.sqrt(power(wave))), -1, 1)
-    scaled = tuple(round(start * SAMPLING_RATE / speech.rate) for start in starts)
-    labels = tuple(phones.PHONES.index(name) for name in names)
+    scaled = tuple(round(start * SAMPLING_RATE / speech.rate) for start in speech.starts)
+    labels = tuple(phones.PHONES.index(name) for name in speech.phones)
     return np.round(levelled * 32767).astype(np.int16), scaled, labels
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import soundfile
 
 from spire_dsu.errors import SpireError
+from spire_training.encoder import phones
 
 Int16 = npt.NDArray[np.int16]
 
@@ -59,14 +60,14 @@ _CALLBACK = ctypes.CFUNCTYPE(
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """Synthetic speech: int16 samples, their rate, and (espeak-ng only) the first sample of each
-    named phoneme.
+    """Synthetic speech: int16 samples, their rate, and the first sample of each phone (its class:
+    `phones.PHONES`).
     """
 
     samples: Int16
     rate: int
-    starts: tuple[int, ...] = ()
-    phonemes: tuple[str, ...] = ()
+    starts: tuple[int, ...]
+    phones: tuple[str, ...]
 
 
 class Espeak:
@@ -113,23 +114,31 @@ class Espeak:
         self._library.espeak_Synchronize()
         if status != 0 or not self._blocks:
             raise SynthesisError(f"espeak-ng made no speech of {text!r}: status {status}")
-        starts, names = zip(*self._events, strict=True) if self._events else ((), ())
-        return Speech(np.concatenate(self._blocks), self._rate, starts, names)
+        samples = np.concatenate(self._blocks)
+        names = [phones.fold(name) for _, name in self._events]
+        starts = [start for start, _ in self._events]
+        starts = phones.include_closures(starts, names, samples, self._rate)
+        return Speech(samples, self._rate, tuple(starts), tuple(names))
 
 
 def say_with_flite(voice: str, text: str, stretch: float) -> Speech:
-    """Speak one text with a flite voice; `stretch` 1.1 is a tenth slower. No phoneme times."""
+    """Speak one text with a flite voice; `stretch` 1.1 is a tenth slower."""
     program = shutil.which("flite")
     if program is None:
         raise SynthesisError("flite is not installed (Debian package flite)")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "speech.wav")
         settings = ["-voice", voice, "--setf", f"duration_stretch={stretch:.3f}"]
-        subprocess.run(  # noqa: S603  (no shell, and the words are ours)
-            [program, *settings, "-t", text, "-o", str(path)],
+        said = subprocess.run(  # noqa: S603  (no shell, and the words are ours)
+            [program, *settings, "-psdur", "-t", text, "-o", str(path)],
             check=True,
             capture_output=True,
+            text=True,
             timeout=60,
         )
         samples, rate = soundfile.read(path, dtype="int16")
-    return Speech(samples, rate)
+    # what it prints: each phoneme and the second at which it ends
+    pairs = [item.split(":") for item in said.stdout.split()]
+    ends = [round(float(end) * rate) for _, end in pairs]
+    names = [phones.fold_flite(name) for name, _ in pairs]
+    return Speech(samples, rate, (0, *ends[:-1]), tuple(names))

@@ -1,5 +1,5 @@
-"""From espeak-ng's phoneme names to a small phone set, and from phoneme times to one label per
-frame.
+"""From the synthesisers' phoneme names to a small phone set, and from phoneme times to one label
+per frame.
 
 espeak-ng names allophones and accent variants apart ("0", "O2", "A:"); a judge of units needs
 classes that mean the same in every accent. `FOLD` maps them to the ARPAbet classes that forced
@@ -61,6 +61,7 @@ _CLASSES = {
 FOLD = {name: phone for phone, names in _CLASSES.items() for name in names.split()}
 PHONES = tuple(_CLASSES)
 SILENCE = PHONES.index("sil")
+_FLITE = {"pau": "sil", "hv": "hh", "axr": "er", "el": "l", "em": "m", "en": "n", "nx": "n"}
 STOPS = frozenset(("b", "ch", "d", "dx", "g", "jh", "k", "p", "t"))
 
 
@@ -74,6 +75,18 @@ def fold(name: str) -> str:
         return FOLD[name]
     except KeyError:
         raise InputError(f"espeak-ng phoneme {name!r} has no phone class") from None
+
+
+def fold_flite(name: str) -> str:
+    """The phone class of one of flite's phonemes, which are ARPAbet's.
+
+    Raises:
+        InputError: a phoneme that the table does not know.
+    """
+    phone = _FLITE.get(name, name)
+    if phone not in PHONES:
+        raise InputError(f"flite phoneme {name!r} has no phone class")
+    return phone
 
 
 def include_closures(

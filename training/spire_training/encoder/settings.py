@@ -19,6 +19,7 @@ class Speech(Config):
     train_voices: int = Field(gt=0)
     test_voices: int = Field(gt=0)
     flite_share: float = Field(ge=0, lt=1)
+    teacher_of_flite: str
     min_seconds: float = Field(gt=0)
     words_per_minute: tuple[int, int]
     pitch: tuple[int, int]
@@ -57,10 +58,12 @@ class Masking(Config):
 
 class Optimiser(Config):
     """How a round of masked prediction is trained; `seen_weight` weighs the loss on frames that are
-    not hidden, which the paper leaves out.
+    not hidden, which the paper leaves out. Each crop is resampled by a factor of the range
+    `crop_resampling`: pitch, formants and tempo move together, its targets stay.
     """
 
     crop_seconds: float = Field(gt=0)
+    crop_resampling: tuple[float, float]
     batch_size: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
     warmup_share: float = Field(ge=0, lt=1)

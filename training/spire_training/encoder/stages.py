@@ -1,6 +1,7 @@
 """The stages between speech and model folder, and where each leaves its files.
 
 WORK/speech/{train,dev,test}/   corpus
+WORK/speech/teacher/            what train says, by the plain voices
 WORK/round1/  WORK/round2/ ...  targets.npy, checkpoint.safetensors, log.jsonl
 """
 
@@ -23,6 +24,7 @@ from spire_training.encoder.pretrain import CHECKPOINT, Round, load_model
 from spire_training.encoder.settings import Settings
 from spire_training.encoder.targets import Extractor, Targets, write_targets
 
+TEACHER = "teacher"
 Report = Callable[[str], None]
 
 
@@ -85,10 +87,16 @@ def speak(work: Work, workers: int, report: Report) -> None:
         if not (folder / corpus.INDEX).exists():
             corpus.write_split(folder, lines, least, workers)
         report(f"{name}: {len(work.split(name))} utterances, {work.split(name).hours:.2f} h")
+    folder = work.folder / "speech" / TEACHER
+    if not (folder / corpus.INDEX).exists():
+        lines = corpus.teacher_lines(work.settings, work.split("train"))
+        corpus.write_split(folder, lines, 0, workers)
 
 
 def make_targets(work: Work, number: int, report: Report) -> Path:
-    """Stage 2 of round `number`: cluster the features of the clean training speech and label it."""
+    """Stage 2 of round `number`: cluster the features of the teacher's speech and label what the
+    others say by it.
+    """
     path = work.round_folder(number) / "targets.npy"
     if path.exists():
         return path
@@ -99,7 +107,7 @@ def make_targets(work: Work, number: int, report: Report) -> Path:
         extractor = LayerFeatures(work.encoder_after(number - 1), this.layer)
     codebook = settings.codebook.model_copy(update={"clusters": this.clusters})
     seed, frames = settings.seed + number, settings.codebook.frames
-    fit = write_targets(path, split, extractor, codebook, frames, seed)
+    fit = write_targets(path, split, work.split(TEACHER), extractor, codebook, frames, seed)
     report(f"round {number}: {fit}")
     return path
 

@@ -1,7 +1,8 @@
-"""What a round predicts: the cluster of every frame of the clean training speech.
+"""What a round predicts: the cluster of every frame, had a plain voice said it and nobody else.
 
-The labels come from clean speech while the encoder hears it distorted: the units then ignore rooms
-and noise (the same step was taken from HuBERT to WavLM, Chen et al. 2022).
+The labels come from one clean voice while the encoder hears many in rooms and noise: units then
+ignore the voice (ContentVec, Qian et al. 2022, converts voices for it; a synthesiser says the text
+again) and what was done to it (as from HuBERT to WavLM, Chen et al. 2022).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from spire_dsu.files import write_atomically
 from spire_dsu.kmeans import KMeansReport, fit_kmeans
 from spire_dsu.types import Float32, Int32, num_frames
 from spire_dsu.units import assign
+from spire_training.encoder.alignment import frames_of
 from spire_training.encoder.corpus import Split
 from spire_training.encoder.settings import Codebook
 
@@ -50,24 +52,37 @@ def total_frames(split: Split) -> int:
 
 
 def write_targets(
-    path: Path, split: Split, extractor: Extractor, settings: Codebook, frames: int, seed: int
+    path: Path,
+    split: Split,
+    teacher: Split,
+    extractor: Extractor,
+    settings: Codebook,
+    frames: int,
+    seed: int,
 ) -> KMeansReport:
-    """Cluster the features of clean speech and write the label of every frame.
+    """Cluster the features of the teacher's speech and write, for every frame of a split, the label
+    of what the teacher says there.
 
     Args:
-        path: an .npy file, int16, utterance after utterance.
-        split: the speech; its features must fit into memory.
+        path: an .npy file, int16, utterance after utterance of the split.
+        split: the speech that gets the labels.
+        teacher: the same texts in any order; its features must fit into memory.
         extractor: makes the features.
         settings: number of clusters and of iterations.
         frames: frames that k-means sees, an even share of each utterance.
         seed: of the clusters.
     """
-    features = [extractor(split.clean(number)) for number in range(len(split))]
-    share = min(1.0, frames / total_frames(split))
+    features = [extractor(teacher.clean(number)) for number in range(len(teacher))]
+    share = min(1.0, frames / total_frames(teacher))
     centroids, report = fit_codebook(features, settings, seed, share)
-    labels = np.concatenate([assign(utterance, centroids) for utterance in features])
+    places = {utterance.text: number for number, utterance in enumerate(teacher.utterances)}
+    labels = []
+    for utterance in split.utterances:
+        number = places[utterance.text]
+        said = assign(features[number], centroids)
+        labels.append(said[frames_of(teacher.utterances[number], utterance)])
     file = io.BytesIO()
-    np.save(file, labels.astype(np.int16))
+    np.save(file, np.concatenate(labels).astype(np.int16))
     write_atomically(path, file.getvalue())
     return report
 

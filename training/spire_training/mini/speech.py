@@ -12,7 +12,13 @@ from spire_training.encoder.acoustics import Acoustics
 from spire_training.encoder.corpus import Line, speak_apart
 from spire_training.encoder.espeak import Int16
 from spire_training.encoder.settings import Distortion
-from spire_training.encoder.voices import FLITE_VOICES, TEST_VARIANTS, TRAIN_VARIANTS, espeak_voices
+from spire_training.encoder.voices import (
+    TEST_FLITE,
+    TEST_VARIANTS,
+    TRAIN_FLITE,
+    TRAIN_VARIANTS,
+    espeak_voices,
+)
 from spire_training.mini.sentences import Triple
 from spire_training.mini.settings import Corpus, Voices, World
 
@@ -35,10 +41,9 @@ def roster(voices: Voices, part: str, seed: int) -> list[str]:
     rng = np.random.default_rng([seed, 2])
     train = espeak_voices(tuple(voices.accents), TRAIN_VARIANTS, voices.train, rng)
     test = espeak_voices(tuple(voices.accents), TEST_VARIANTS, voices.test, rng)
-    flite = [f"flite:{name}" for name in FLITE_VOICES]
-    known = [name for name in flite if name != "flite:awb"]  # awb is Scottish, unlike all others
-    known = [name for name in known for _ in range(voices.flite)]
-    return [*train, *known] if part == "train" else [*test, "flite:awb"]
+    if part == "test":
+        return [*test, *(f"flite:{name}" for name in TEST_FLITE)]
+    return [*train, *(f"flite:{name}" for name in TRAIN_FLITE for _ in range(voices.flite))]
 
 
 def speak(
