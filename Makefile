@@ -4,7 +4,7 @@
 #   make bench     benchmarks on this machine, beside their peers
 #   make mini           the paper's tables and findings, trained here, under 3 hours on 2 cores
 #   make mini-smoke     the paper's road with a few dozen words, from raw audio to a report, in minutes
-#   make mini-encoder   trains the bundled miniature again, from nothing (under 90 minutes on 2 cores)
+#   make mini-encoder   trains the bundled miniature again, from nothing (under an hour on 2 cores)
 
 PYTHON ?= python3
 VENV := .venv
