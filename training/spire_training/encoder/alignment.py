@@ -29,16 +29,11 @@ def middles(frames: int) -> npt.NDArray[np.float64]:
 def frames_of(teacher: Utterance, spoken: Utterance) -> Int64:
     """int64 [T]: for each frame of `spoken`, the frame of `teacher` where the same is said."""
     matcher = SequenceMatcher(None, spoken.labels, teacher.labels, autojunk=False)
+    borders, teachers = (*spoken.starts, spoken.samples), (*teacher.starts, teacher.samples)
     ours, theirs = [0], [0]
-    for block in matcher.get_matching_blocks():
-        for k in range(block.size):
-            for ties, utterance, phone in (
-                (ours, spoken, block.a + k),
-                (theirs, teacher, block.b + k),
-            ):
-                ends = (*utterance.starts[1:], utterance.samples)
-                ties += [utterance.starts[phone], ends[phone]]
-    ours.append(spoken.samples)
-    theirs.append(teacher.samples)
+    for first, other, count in matcher.get_matching_blocks():
+        # From the first phone's start to the last one's end; the closing block, of none, ties ends.
+        ours += borders[first : first + count + 1]
+        theirs += teachers[other : other + count + 1]
     said = np.interp(middles(num_frames(spoken.samples)), ours, theirs)
     return nearest_frames(said, num_frames(teacher.samples))
