@@ -38,15 +38,26 @@ def base(folder: Path, **kwargs: Any) -> Path:
     return tiny_llama(folder, units=UNITS, chat=False, **kwargs)
 
 
-def packed(folder: Path, num_tokens: int, rows: int = 48, held: int = 4, seed: int = 0) -> Path:
-    """A packed folder of documents that can be learned: each counts up in steps of three."""
+def packed(
+    folder: Path,
+    num_tokens: int,
+    rows: int = 48,
+    held: int = 4,
+    seed: int = 0,
+    *,
+    units_alone: bool = False,
+) -> Path:
+    """A packed folder of documents that can be learned: each counts up in steps of three.
+
+    With `units_alone`, each second row has nothing but units.
+    """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     files: dict[str, Any] = {}
     for split in SPLITS:
         with RowWriter(folder, split, LENGTH, num_tokens) as writer:
-            for _ in range(rows if split == "train" else held):
-                writer.write(*_row(rng, num_tokens))
+            for row in range(rows if split == "train" else held):
+                writer.write(*_row(rng, num_tokens, units_alone=units_alone and row % 2 == 0))
         files |= writer.facts()
     about = {"sequence_length": LENGTH, "rows": {"train": rows, "held": held}}
     vocabulary = {"num_tokens": num_tokens}
@@ -54,12 +65,14 @@ def packed(folder: Path, num_tokens: int, rows: int = 48, held: int = 4, seed: i
     return folder
 
 
-def _row(rng: np.random.Generator, num_tokens: int) -> tuple[Any, Any]:
+def _row(
+    rng: np.random.Generator, num_tokens: int, *, units_alone: bool = False
+) -> tuple[Any, Any]:
     tokens, marks = np.zeros(LENGTH, np.int32), np.zeros(LENGTH, np.uint8)
     at = 0
     while at < LENGTH - int(rng.integers(4, 9)):
         size = min(int(rng.integers(3, 20)), LENGTH - at)
-        kind = int(rng.integers(1, 5))
+        kind = 1 if units_alone else int(rng.integers(1, 5))
         first = num_tokens - UNITS if kind == 1 else 270 + 10 * kind
         tokens[at : at + size] = first + (int(rng.integers(UNITS)) + 3 * np.arange(size)) % UNITS
         marks[at : at + size] = LEARNED | kind

@@ -182,12 +182,17 @@ def _named(hyps: list[str]) -> dict[str, Path]:
 @app.command()
 def run(
     config: Annotated[Path, typer.Argument(help="What to answer, by whom: a TOML file.")],
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only the answers of this system, no scores; may be repeated."),
+    ] = None,
 ) -> None:
     """Answers test sets with systems, scores the answers, and writes one report.
 
     Reads the test sets' folders and the models' that CONFIG names; fetches nothing. Writes
     OUT/predictions, OUT/scores and OUT/report.md, .html and .json. A run that was stopped goes on
-    with the same command.
+    with the same command. With --only, systems answer on several GPUs or machines at a time, and
+    the command without it then scores what all of them said.
 
     Example: spire-dsu eval run spire.toml
     """
@@ -198,11 +203,11 @@ def run(
 
     settings = load_toml(config, RunConfig)
     try:
-        written = evaluate(settings, say=lambda text: typer.echo(text, err=True))
+        written = evaluate(settings, only=only or (), say=lambda text: typer.echo(text, err=True))
     except Interrupted as stopped:
         typer.echo(f"spire-dsu: {stopped}", err=True)
         raise typer.Exit(75) from stopped
-    typer.echo(f"wrote {written}, and .html and .json beside it")
+    typer.echo(f"wrote {written}" + ("" if only else ", and .html and .json beside it"))
 
 
 @app.command()

@@ -22,7 +22,7 @@ from typing import Any
 
 from spire_dsu.config import write_resolved
 from spire_dsu.errors import ConfigError
-from spire_evaluation.config import RunConfig
+from spire_evaluation.config import CascadeConfig, RunConfig
 from spire_evaluation.harness import write_harness
 from spire_evaluation.items import SPEECH, TestSet, write_predictions, write_references
 from spire_evaluation.report import write_report
@@ -40,22 +40,24 @@ def _silent(text: str) -> None:
     del text
 
 
-def evaluate(config: RunConfig, *, say: Say = _silent) -> Path:
+def evaluate(config: RunConfig, *, only: Sequence[str] = (), say: Say = _silent) -> Path:
     """Runs an evaluation to its report.
 
     Args:
         config: what to answer, by whom, and where to write.
+        only: names of systems that answer now, on this machine or GPU; nothing is scored, and a
+            run without `only` finds their answers. Empty for all of it.
         say: told what is going on, line by line.
 
     Returns:
-        The report, OUT/report.md.
+        The report, OUT/report.md; with `only`, OUT/predictions.
 
     Raises:
         SpireError: the configuration, a file, a model or an engine; before anything is generated,
             unless the engine itself gives up.
     """
     out = config.out
-    systems = make_systems(config.systems, out / "answers")
+    systems = _systems(config, only)
     tests, folders = _tests(config)
     chosen = {system.name: system.chosen(tests) for system in systems}
     for system in systems:
@@ -65,13 +67,32 @@ def evaluate(config: RunConfig, *, say: Say = _silent) -> Path:
     write_resolved(config, out / "config.json")
     for test in tests:
         write_references(out / "references" / f"{file_name(test.key)}.jsonl", test)
-    units = _units(config, systems, chosen, folders, say)
+    units = _units(config, systems, tests, folders, say)
     answers = _answer(systems, chosen, units, out, say)
+    if only:
+        return out / "predictions"
     if config.harness:
         write_harness(config.systems, out / "harness")
     results = score_all(config, tests, answers, say)
     provenance = _provenance(config, systems, tests, units)
     return write_report(config, tests, results, units, provenance)
+
+
+def _systems(config: RunConfig, only: Sequence[str]) -> list[System]:
+    """The systems that answer; models of the others need not be there yet."""
+    known = [system.name for system in config.systems]
+    for name in only:
+        if name not in known:
+            raise ConfigError(f"no system {name!r}: there are {', '.join(map(repr, known))}")
+    wanted = set(only or known)
+    parts = {
+        part
+        for system in config.systems
+        if system.name in wanted and isinstance(system, CascadeConfig)
+        for part in (system.asr, system.mt)
+    }
+    made = [system for system in config.systems if system.name in wanted | parts]
+    return [s for s in make_systems(made, config.out / "answers") if s.name in wanted]
 
 
 def _tests(config: RunConfig) -> tuple[list[TestSet], dict[str, Path]]:
@@ -94,17 +115,15 @@ def _tests(config: RunConfig) -> tuple[list[TestSet], dict[str, Path]]:
 def _units(
     config: RunConfig,
     systems: Sequence[System],
-    chosen: dict[str, list[TestSet]],
+    tests: Sequence[TestSet],
     folders: dict[str, Path],
     say: Say,
 ) -> UnitTable:
-    wanted: dict[str, TestSet] = {}
-    for system in systems:
-        if system.needs_units:
-            wanted |= {t.key: t for t in chosen[system.name] if t.task in SPEECH}
+    # All spoken tests, whoever answers which: the conversion is then the same for every `only`.
+    wanted = [t for t in tests if t.task in SPEECH] if any(s.needs_units for s in systems) else []
     if wanted:
         say(f"units of {len(wanted)} test sets")
-    return load_units(list(wanted.values()), folders, config.speech, config.out / "units")
+    return load_units(wanted, folders, config.speech, config.out / "units")
 
 
 def _answer(

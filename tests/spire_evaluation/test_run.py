@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -134,6 +135,32 @@ def test_the_report_has_the_papers_tables(done: Path) -> None:
     lengths = {(row["system"], row["test"]): row for row in document["lengths"]}
     assert lengths["spire", "librispeech/test-clean"]["no_speech"] == 1
     assert lengths["other", "librispeech/test-clean"]["cut"] is None
+
+
+def test_systems_that_answer_apart_give_the_same_report(done: Path, world: Path) -> None:
+    settled = config(world, world / "apart")
+    where = evaluate(settled, only=["base"])
+    assert where == world / "apart/predictions"
+    assert [path.name for path in where.iterdir()] == ["base"]
+    assert not (world / "apart/scores").exists()
+    evaluate(settled, only=["spire cascade", "other"])
+    said: list[str] = []
+    evaluate(settled, say=said.append)
+    asked = {name for line in said for name in re.findall(r"^(.+): \d+ of \d+$", line)}
+    assert "spire" in asked
+    assert not asked & {"base", "spire cascade"}, "nothing is asked anew"
+    assert compared(world / "apart") == compared(done)
+
+
+def test_a_system_that_answers_alone_needs_no_other_model(done: Path, world: Path) -> None:
+    del done
+    changed = settings(world, world / "alone")
+    changed["systems"][0]["model"] = str(world / "not trained yet")
+    evaluate(validate(changed, RunConfig, "test"), only=["base"])
+    with pytest.raises(SpireError, match="not trained yet"):
+        evaluate(validate(changed, RunConfig, "test"), only=["spire cascade"])
+    with pytest.raises(SpireError, match="no system 'bass': there are 'spire'"):
+        evaluate(validate(changed, RunConfig, "test"), only=["base", "bass"])
 
 
 def test_the_renderings_hold_the_numbers(done: Path) -> None:

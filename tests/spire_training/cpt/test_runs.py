@@ -233,3 +233,19 @@ def test_units_can_be_left_out(folder: Path) -> None:
     assert float(rows[0]["loss_transcript"]) == pytest.approx(
         float(curve(folder / "alone")[0]["loss_transcript"])
     )
+
+
+def test_micro_batches_in_which_nothing_counts(folder: Path) -> None:
+    """Half of the rows are units alone, one row at a time: as if all rows were taken at once."""
+    vocabulary = json.loads((folder / "base" / "config.json").read_text())["vocab_size"]
+    data = cpt_makers.packed(folder / "units", vocabulary, units_alone=True)
+    curves = []
+    for name, micro in (("one", 1), ("all", 8)):
+        batch = {"sequences": 8, "micro": micro}
+        config = cpt_makers.config(
+            folder, name, data=str(data), steps=3, learn_units=False, batch=batch
+        )
+        assert run(cpt_inside.train, config)
+        curves.append(losses(curve(config.out)))
+    assert curves[0] == pytest.approx(curves[1], rel=1e-5)
+    assert curves[0][-1] < curves[0][0]

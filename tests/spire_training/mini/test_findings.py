@@ -24,6 +24,7 @@ from spire_training.encoder.package import write_results
 from spire_training.encoder.settings import read_settings
 from spire_training.mini.findings.__main__ import RECIPE, write_findings
 from spire_training.mini.findings.claims import ASR, CASCADE, CLAIMS, COVOST, FULL, MT, ST
+from spire_training.mini.findings.learning import read_curves
 from spire_training.mini.findings.measured import FIGURES, Report, figures, read_seconds
 from spire_training.mini.findings.verdicts import Finding, gates, holm, judge
 
@@ -303,13 +304,20 @@ def test_stages_side_by_side_are_not_added_up(tmp_path: Path) -> None:
 
 def test_the_page_opens_offline_and_shows_every_finding(tmp_path: Path) -> None:
     work = work_folder(tmp_path, document(changed("wer", tower_full=0.05)))
+    log = work / "runs/spire-base/log.csv"
+    log.parent.mkdir(parents=True)
+    columns = "step,loss_transcript,held_transcript,held_parallel"
+    lines = [
+        f"{n},{4 / n},{'' if n % 60 else 0.5},{1.25 if n == 120 else ''}" for n in range(1, 121)
+    ]
+    log.write_text("\n".join([columns, *lines]))
     write_findings(work)
     page = (work / "results" / "findings.html").read_text()
     text = (work / "results" / "findings.md").read_text()
     assert "<script" not in page
     assert "http" not in page
     charts = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(charts) == len(CLAIMS) + 2  # and one for each metric
+    assert len(charts) == len(CLAIMS) + 3  # and one for each metric, and the losses
     for chart in charts:
         places = [float(x) for x in re.findall(r' (?:x|x1|x2|cx)="([^"]*)"', chart)]
         assert all(0 <= x <= 760 for x in places)
@@ -321,6 +329,10 @@ def test_the_page_opens_offline_and_shows_every_finding(tmp_path: Path) -> None:
     assert "spire-full 6.0, tower-full 5.0" in text
     assert "6.0 % (10.0 % asked)" in text
     assert "45.0 (35.5 asked)" in text
+    assert "| sentence pairs, held out | 1.25 | 1.25 | 1.25 |" in text
+    means = [sum(4 / n for n in part) / len(part) for part in (range(1, 51), range(101, 121))]
+    assert f"| transcripts, training | {means[0]:.3g} | {means[1]:.3g} | {means[1]:.3g} |" in text
+    assert "held out 0.5</text>" in page
 
 
 def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:
@@ -331,3 +343,8 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "times.tsv").write_text("world\t3\ncpt 4\n")
     with pytest.raises(InputError, match=r"line 2: 'cpt 4' is not"):
         read_seconds(tmp_path / "times.tsv")
+    log = tmp_path / "log.csv"
+    assert read_curves(log) == {}
+    log.write_text("step,held_transcript\n1,0.5\n2,half\n")
+    with pytest.raises(InputError, match=r"log.csv, line 3: no update"):
+        read_curves(log)

@@ -27,18 +27,44 @@ from spire_training.cpt.weights import Weights
 
 
 class Llama(GPTModel):  # type: ignore[misc]
-    """Megatron-core's model with a loss that leaves out the padding of the vocabulary.
+    """Megatron-core's model with a loss of the predictions that count, over the tokens that are.
+
+    Where units are not learned, most predictions do not count, and a row of logits is as wide as
+    the vocabulary: the output matrix is applied to the others alone. The padding of the vocabulary
+    takes no part.
 
     Attributes:
         num_tokens: tokens that the tokenizer knows.
+        counted: int64 [C], which of the L * B predictions of the next micro-batch count; None for
+            all of them.
     """
 
     num_tokens: int = 0
+    counted: Tensor | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.post_process:
+            self.output_layer.register_forward_pre_hook(self._keep_counted)
+
+    def _keep_counted(self, layer: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:  # noqa: ARG002
+        """Hidden states [L, B, H] -> [C, 1, H]."""
+        if self.counted is None:
+            return inputs
+        return (inputs[0].flatten(0, 1).index_select(0, self.counted)[:, None],)
 
     def compute_language_model_loss(self, labels: Tensor, logits: Tensor) -> Tensor:
-        """Labels [B, L] and logits [L, B, V / tensor parallel] -> losses float32 [B, L]."""
-        losses = token_losses(logits, labels.T.contiguous(), self.num_tokens, self.tp_group.size())
-        return losses.T
+        """Labels [B, L] and logits [C, 1, V / tensor parallel] -> losses float32 [B, L].
+
+        Predictions that do not count have a loss of 0.
+        """
+        labels_LB = labels.T.contiguous()
+        if self.counted is None:
+            return token_losses(logits, labels_LB, self.num_tokens, self.tp_group.size()).T
+        wanted = labels_LB.flatten()[self.counted, None]
+        known = token_losses(logits, wanted, self.num_tokens, self.tp_group.size())
+        losses = known.new_zeros(labels_LB.numel()).index_copy(0, self.counted, known[:, 0])
+        return losses.view_as(labels_LB).T
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +94,8 @@ class Built:
             model: `self.model`, or what wraps it for training.
             batch: the micro-batch.
         """
+        weights = batch.weights.view(1, -1) if self.transformer_engine else batch.weights
+        self.model.counted = weights.T.flatten().nonzero()[:, 0]
         if not self.transformer_engine:
             documents = Documents.of(batch, self.frequencies, self.config.params_dtype)
             return model(batch.tokens, batch.positions, documents, labels=batch.labels)  # type: ignore[no-any-return]

@@ -2,9 +2,9 @@
 
     python -m spire_training.mini.findings WORK [RESULTS.json]
 
-Reads WORK/results/report.json, WORK/times.tsv (stage, tab, seconds) and RESULTS.json (the
-recipe's, unless another is named), whose figures of the encoder it keeps. Writes
-WORK/results/findings.md, WORK/results/findings.html and WORK/RESULTS.json.
+Reads WORK/results/report.json, WORK/runs/spire-base/log.csv, WORK/times.tsv (stage, tab, seconds)
+and RESULTS.json (the recipe's, unless another is named), whose figures of the encoder it keeps.
+Writes WORK/results/findings.md, WORK/results/findings.html and WORK/RESULTS.json.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from spire_dsu.errors import SpireError
 from spire_dsu.files import write_atomically
+from spire_training.mini.findings.learning import read_curves
 from spire_training.mini.findings.measured import read_json, read_report, read_seconds
 from spire_training.mini.findings.page import as_markdown, as_page, sections
 from spire_training.mini.findings.results import results
@@ -40,7 +41,8 @@ def write_findings(work: Path, before: Path | None = None) -> list[Finding]:
     findings, reached = judge(report), gates(report)
     kept = read_json(before) if before else {}
     made = results(report, findings, reached, seconds, kept)
-    parts = sections(report, findings, reached, seconds)
+    learned = read_curves(work / "runs" / "spire-base" / "log.csv")
+    parts = sections(report, findings, reached, learned, seconds)
     write_atomically(work / "results" / "findings.md", as_markdown(parts).encode())
     write_atomically(work / "results" / "findings.html", as_page(parts).encode())
     write_atomically(work / "RESULTS.json", (json.dumps(made, indent=1) + "\n").encode())

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from html import escape
 
 from spire_dsu.report.html import STYLE
-from spire_training.mini.findings.chart import Point, intervals
+from spire_training.mini.findings.chart import Point, curves, intervals
 from spire_training.mini.findings.claims import Printed
+from spire_training.mini.findings.learning import Curve
 from spire_training.mini.findings.measured import (
     CLOCK,
     LOWER_IS_BETTER,
@@ -39,7 +40,11 @@ class Section:
 
 
 def sections(
-    report: Report, findings: Sequence[Finding], gates: Sequence[Gate], seconds: dict[str, float]
+    report: Report,
+    findings: Sequence[Finding],
+    gates: Sequence[Gate],
+    learned: dict[str, Curve],
+    seconds: dict[str, float],
 ) -> list[Section]:
     """Everything that is shown, in order."""
     made = [_overview(findings), _gates(gates)]
@@ -47,6 +52,8 @@ def sections(
     made.append(Section("How it is decided", [*RULES.values(), ALL, MOSTLY, SPEAKERS]))
     for metric in dict.fromkeys(metric for _, metric, _, _ in report.all_scores()):
         made.append(_scores(report, metric))
+    if learned:
+        made.append(_learning(learned))
     if seconds:
         made.append(_time(seconds))
     return made
@@ -171,6 +178,19 @@ def _scores(report: Report, metric: str) -> Section:
     return Section(
         name, notes, ["system", *tests], rows, len(tests), intervals(points, notes[0].rstrip("."))
     )
+
+
+def _learning(learned: dict[str, Curve]) -> Section:
+    rows = [
+        [
+            name,
+            *(f"{loss:.3g}" for loss in (points[0][1], min(y for _, y in points), points[-1][1])),
+        ]
+        for name, points in learned.items()
+    ]
+    header = ["loss of a token", "first", "lowest", "last"]
+    chart = curves(learned, "loss of a token, logarithmic", "updates of SpireBase")
+    return Section("How SpireBase learned", [], header, rows, 3, chart)
 
 
 def _time(seconds: dict[str, float]) -> Section:

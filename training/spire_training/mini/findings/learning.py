@@ -1,0 +1,58 @@
+"""How SpireBase learned: the loss of a token by update, out of the log of `train cpt`."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from spire_dsu.errors import InputError
+
+SERIES = {
+    "transcripts, training": "loss_transcript",
+    "transcripts, held out": "held_transcript",
+    "sentence pairs, held out": "held_parallel",
+}
+"""What is shown, and its column."""
+
+_MEAN_OF = 50
+"""Updates whose losses are one point: a single update's is noise."""
+
+Curve = list[tuple[int, float]]
+"""Updates done, and the loss."""
+
+
+def read_curves(path: Path) -> dict[str, Curve]:
+    """The curves that a log has; none of a file that is not there.
+
+    Args:
+        path: OUT/log.csv of `spire-dsu train cpt`.
+
+    Returns:
+        Names of `SERIES` -> points. Losses in training are means over 50 updates; held-out ones
+        are as they were measured.
+
+    Raises:
+        InputError: a line that is no update, by its number.
+    """
+    if not path.is_file():
+        return {}
+    points: dict[str, Curve] = {name: [] for name in SERIES}
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, row in enumerate(csv.DictReader(file), 2):
+            try:
+                step = int(row["step"])
+                for name, column in SERIES.items():
+                    if row.get(column):
+                        points[name].append((step, float(row[column])))
+            except (KeyError, TypeError, ValueError) as error:
+                raise InputError(f"{path}, line {number}: no update of `train cpt`") from error
+    smooth = {
+        name: _means(curve) if SERIES[name].startswith("loss_") else curve
+        for name, curve in points.items()
+    }
+    return {name: curve for name, curve in smooth.items() if curve}
+
+
+def _means(curve: Curve) -> Curve:
+    parts = [curve[first : first + _MEAN_OF] for first in range(0, len(curve), _MEAN_OF)]
+    return [(part[-1][0], sum(loss for _, loss in part) / len(part)) for part in parts]
