@@ -79,8 +79,8 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], title: str, x_ti
     parts = []
     for level in _levels(low, high):
         y = place(0, level)[1]
-        x = width - right
-        parts.append(f'<line x1="{left}" y1="{y:.1f}" x2="{x}" y2="{y:.1f}" class="grid"/>')
+        ends = f'x1="{left}" y1="{y:.1f}" x2="{width - right}" y2="{y:.1f}"'
+        parts.append(f'<line {ends} class="grid"/>')
         parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" class="y">{level:g}</text>')
     for k in range(round(end / step) + 1):
         x = place(k * step, low)[0]
@@ -89,9 +89,11 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], title: str, x_ti
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
         dashes = f' stroke-dasharray="{2 * number} {number + 2}"' if number else ""
         parts.append(f'<polyline points="{line}" class="line"{dashes}/>')
-    ends = [(*place(*points[-1]), f"{name} {points[-1][1]:.2g}") for name, points in series.items()]
+    names = [
+        (*place(*points[-1]), f"{name} {points[-1][1]:.2g}") for name, points in series.items()
+    ]
     y = -math.inf
-    for x, wanted, label in sorted(ends, key=lambda end: end[1]):
+    for x, wanted, label in sorted(names, key=lambda each: each[1]):
         y = max(wanted, y + 14)  # names do not lie on each other
         parts.append(f'<text x="{x + 6:.1f}" y="{y + 4:.1f}">{escape(label)}</text>')
     head = f'<text x="{left}" y="14">{escape(title)}</text>'
