@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from spire_dsu.types import FRAME_SECONDS, SAMPLING_RATE, Float32, Units
 
 ROW_SECONDS = 1.2
-"""Audio per row of the picture: about 40 units, so that each id stays readable."""
+"""Audio per row of the picture, nearly: about 40 units, so that each id stays readable."""
 
 # Neighbours should look different, and a unit must look the same wherever it comes back.
 PALETTE = (
@@ -43,14 +42,15 @@ def draw_units(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = max(1, math.ceil(samples.size / SAMPLING_RATE / ROW_SECONDS))
+    seconds = max(samples.size / SAMPLING_RATE, FRAME_SECONDS)
+    rows = max(1, round(seconds / ROW_SECONDS))  # of one length: none is nearly empty
     figure = Figure(figsize=(14, 1.2 + 1.75 * rows), layout="constrained")
     FigureCanvasAgg(figure)  # no display, no global state
     axes = figure.subplots(rows, 1, squeeze=False)[:, 0]
     peak = float(np.abs(samples).max(initial=0.0)) or 1.0
     time_S = np.arange(samples.size) / SAMPLING_RATE
     for row, axis in enumerate(axes):
-        start, stop = row * ROW_SECONDS, (row + 1) * ROW_SECONDS
+        start, stop = row * seconds / rows, (row + 1) * seconds / rows
         inside = slice(int(start * SAMPLING_RATE), int(stop * SAMPLING_RATE))
         axis.plot(time_S[inside], samples[inside] / peak, color="#222222", linewidth=0.6)
         _draw_spans(axis, units, start, stop)
