@@ -67,7 +67,7 @@ tower_full() { instruct tower-full; }
 spire_no_blocks() { instruct spire-no-blocks blocks; }
 spire_no_pseudo() { instruct spire-no-pseudo pseudo fleurs; }
 hubert_ctc() { spire-dsu train ctc "$recipe/ctc.toml"; }
-first_answers() { spire-dsu eval run "$recipe/eval.toml" --only tower-instruct --only tower-full --only spire-base; }
+tower_answers() { spire-dsu eval run "$recipe/eval.toml" --only tower-instruct --only tower-full; }
 evaluation() { OMP_NUM_THREADS=$(nproc) spire-dsu eval run "$recipe/eval.toml"; }  # it is alone by then
 findings() { python -m spire_training.mini.findings .; }
 
@@ -127,8 +127,8 @@ case $size in
     }
     together world
     together 'tower vocabulary' units
-    together spire_base 'tower_instruct pseudo_labels tower_full hubert_ctc'
-    together 'spire_full spire_no_pseudo' 'spire_no_blocks first_answers'
+    together spire_base 'tower_instruct pseudo_labels tower_full tower_answers'
+    together 'spire_full spire_no_pseudo spire_no_blocks' hubert_ctc
     together evaluation
     clock
     together findings
