@@ -98,37 +98,31 @@ class Prediction:
         text: the answer.
         finish: why it ended, where the system tells: "end", "stop", "length", or "no speech" for a
             recording that has no units.
-        tokens: how many were generated, where the system tells.
+        answer_tokens: how many were generated, where the system tells.
         prompt_tokens: how many the model was shown, where the system tells.
     """
 
     id: str
     text: str
     finish: str | None = None
-    tokens: int | None = None
+    answer_tokens: int | None = None
     prompt_tokens: int | None = None
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """JSON lines with `id`, `text`, and what is known of how the answer ended."""
+    """JSON lines that `spire-dsu eval score --hyps` reads, with how each answer ended if known."""
     lines = []
     for each in predictions:
         row = {
             "id": each.id,
             "text": each.text,
             "finish": each.finish,
-            "tokens": each.tokens,
+            "answer_tokens": each.answer_tokens,
             "prompt_tokens": each.prompt_tokens,
         }
         kept = {key: value for key, value in row.items() if value is not None}
         lines.append(json.dumps(kept, ensure_ascii=False) + "\n")
     write_atomically(path, "".join(lines).encode())
-
-
-def read_predictions(path: Path) -> list[Prediction]:
-    """What `write_predictions` wrote."""
-    with path.open(encoding="utf-8") as file:
-        return [Prediction(**json.loads(line)) for line in file]
 
 
 def write_references(path: Path, test: TestSet) -> None:

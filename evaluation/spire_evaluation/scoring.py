@@ -29,6 +29,10 @@ from spire_evaluation.significance import (
 )
 
 Json = dict[str, JsonValue]
+
+MOST_SPEAKERS = 100
+"""A score of each speaker is told where there are no more of them: crowds are no list to read."""
+
 Choice = Literal["own", "randomization"]
 """Which p-value: the metric's own bootstrap, or approximate randomisation for all of them."""
 
@@ -127,6 +131,7 @@ class _Scored:
     resampling: Resampling
     drawn: Drawn
     by_speaker: Drawn | None
+    speakers: Mapping[str, float]
 
     def json(self) -> Json:
         measured, joined = self.measured, self.joined
@@ -148,6 +153,8 @@ class _Scored:
         if self.by_speaker is not None:
             spoken = interval(self.by_speaker, self.resampling)
             found["interval_by_speaker"] = dataclasses.asdict(spoken)
+        if 0 < len(self.speakers) <= MOST_SPEAKERS:
+            found["speakers"] = dict[str, JsonValue](self.speakers)
         return found | {
             "signature": measured.signature,
             "versions": dict(measured.versions),
@@ -176,12 +183,18 @@ def _draw(
     counts, formula = [each.counts for each in measured], measured[0].formula
     drawn = draw(counts, formula, resampling)
     spoken: Sequence[Drawn | None] = [None] * len(measured)
+    alone: Sequence[dict[str, float]] = [{}] * len(measured)
     speakers = systems[0].speakers()
     if speakers is not None and len(set(speakers)) > 1:
-        spoken = draw([by_block(each, speakers) for each in counts], formula, resampling)
+        sums = [by_block(each, speakers) for each in counts]
+        spoken = draw(sums, formula, resampling)
+        names = list(dict.fromkeys(speakers))
+        alone = [dict(zip(names, formula(each).tolist(), strict=True)) for each in sums]
     return [
-        _Scored(each, joined, resampling, plain, blocks)
-        for each, joined, plain, blocks in zip(measured, systems, drawn, spoken, strict=True)
+        _Scored(each, joined, resampling, plain, blocks, own)
+        for each, joined, plain, blocks, own in zip(
+            measured, systems, drawn, spoken, alone, strict=True
+        )
     ]
 
 

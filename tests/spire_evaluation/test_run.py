@@ -105,6 +105,20 @@ def test_every_item_is_answered_by_every_system(done: Path) -> None:
     assert [a["id"] for a in answers] == [json.loads(r)["id"] for r in references]
     assert [a["finish"] for a in answers][-1] == "no speech"
     assert all(a["prompt_tokens"] > 5 for a in answers[:-1])
+    assert all(0 < a["answer_tokens"] <= 6 for a in answers[:-1])
+
+
+@pytest.mark.parametrize(
+    ("metric", "key"),
+    [("wer", "librispeech/test-clean"), ("chrf", "flores/en-de"), ("ner", "ner/en")],
+)
+def test_one_file_of_a_run_can_be_scored_again(done: Path, metric: str, key: str) -> None:
+    name = key.replace("/", ".") + ".jsonl"
+    words = ["--refs", str(done / "references" / name), "--draws", "100"]
+    words += ["--hyps", str(done / "predictions/spire" / name)]
+    result = CliRunner().invoke(app, ["score", "--metric", metric, *words], catch_exceptions=False)
+    report = json.loads((done / "report.json").read_text())["scores"][key]["systems"]
+    assert json.loads(result.stdout)["score"] == report[metric]["spire"]["score"]
 
 
 def test_the_report_has_the_papers_tables(done: Path) -> None:
@@ -169,6 +183,11 @@ def test_the_renderings_hold_the_numbers(done: Path) -> None:
     assert "] (2.4) | (5.3) |" in text
     assert "| Whisper-base | (5.0) | (11.9) |" in text  # as many digits as are printed
     assert "(27.1?)" in text
+    speakers = text.split("## The hardest speakers")[1].split("\n## ")[0]
+    assert "| test set | metric | speaker | spire | other |" in speakers
+    assert re.search(r"\| librispeech/test-clean \| wer \| 237 \| [\d.]+ \| [\d.]+ \|", speakers)
+    alone = json.loads((done / "report.json").read_text())["scores"]["librispeech/test-clean"]
+    assert set(alone["systems"]["wer"]["other"]["speakers"]) == {"121", "237"}
     assert "?" not in text.split("## Table 2")[1].split("##")[0]
     assert "33.33" in page
     assert "<svg" in page

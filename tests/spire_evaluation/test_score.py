@@ -92,6 +92,28 @@ def test_counts_of_each_segment_are_written_on_request(
         assert sum(row[name] for row in rows) == found["sums"][name]
     errors = rows[0]["substitutions"] + rows[0]["deletions"] + rows[0]["insertions"]
     assert rows[0]["score"] == errors / rows[0]["reference_length"]
+    references = [json.loads(line) for line in Path(files["refs"]).read_text().splitlines()]
+    for speaker in {each["speaker"] for each in references}:
+        own = [
+            row for row, each in zip(rows, references, strict=True) if each["speaker"] == speaker
+        ]
+        wrong = sum(
+            row[name] for row in own for name in ("substitutions", "deletions", "insertions")
+        )
+        assert found["speakers"][str(speaker)] == wrong / sum(
+            row["reference_length"] for row in own
+        )
+
+
+def test_a_crowd_of_speakers_is_not_listed(files: dict[str, str], tmp_path: Path) -> None:
+    rows = [{"id": f"u{i}", "text": "one two", "speaker": f"s{i}"} for i in range(101)]
+    few, many = tmp_path / "few.jsonl", tmp_path / "many.jsonl"
+    for path, count in ((few, 100), (many, 101)):
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows[:count]))
+        out = call("score", "--metric", "wer", "--refs", str(path), "--hyps", str(path))
+        found = json.loads(out)
+        assert ("speakers" in found) == (path == few)
+        assert found["interval_by_speaker"]["units"] == count
 
 
 def test_every_pair_is_compared_and_corrected_together(files: dict[str, str]) -> None:

@@ -31,9 +31,9 @@ def lengths(tests: Sequence[TestSet], results: Results) -> list[Json]:
     for system, many in results.answers.items():
         for each in sorted((a for a in many if not a.label), key=lambda a: keys.index(a.key)):
             counts = Counter(p.finish for p in each.predictions)
-            told = any(p.tokens is not None for p in each.predictions)
+            told = any(p.answer_tokens is not None for p in each.predictions)
             prompts = [p.prompt_tokens for p in each.predictions if p.prompt_tokens is not None]
-            tokens = [p.tokens for p in each.predictions if p.tokens is not None]
+            tokens = [n for p in each.predictions if (n := p.answer_tokens) is not None]
             rows.append(
                 {
                     "system": system,

@@ -10,6 +10,8 @@ from spire_evaluation.report.tables import percent
 
 Json = dict[str, Any]
 _NONE = "-"
+_HARDEST = 15
+"""Speakers of a test set that are shown; report.json has the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ def sections(document: Json) -> list[Section]:
     found.append(_scores(document["scores"]))
     optional = (
         _pairs(document["scores"]),
+        _speakers(document["scores"]),
         _cascades(document["cascades"]),
         _curves(document["curves"]),
         _lengths(document["lengths"]),
@@ -175,6 +178,35 @@ def _pairs(scores: Json) -> Section:
     header += ["P(second better)", "p", "p corrected", "by speaker"]
     notes = ["p is corrected by Holm's method over all rows of this table."]
     return Section("Comparisons", notes, header, rows, 6)
+
+
+def _speakers(scores: Json) -> Section:
+    """Error rates of single speakers: a mean over many hides the few who are not understood."""
+    found: list[tuple[str, str, dict[str, Json]]] = []
+    for key, test in scores.items():
+        for metric in ("wer", "cer"):
+            systems = test["systems"].get(metric, {})
+            told = {name: each for name, each in systems.items() if "speakers" in each}
+            if told:
+                found.append((key, metric, told))
+    names = list(dict.fromkeys(name for _, _, told in found for name in told))
+    rows = []
+    for key, metric, told in found:
+        values = [each["speakers"] for each in told.values()]
+        mean = {who: sum(each[who] for each in values) / len(values) for who in values[0]}
+        for who in sorted(mean, key=lambda who: -mean[who])[:_HARDEST]:
+            cells = [
+                f"{percent(told[name]['speakers'][who], told[name]['unit']):.1f}"
+                if name in told
+                else _NONE
+                for name in names
+            ]
+            rows.append([key, metric, who, *cells])
+    notes = [
+        f"Up to {_HARDEST} speakers of each test set, by the mean over all systems; in percent."
+    ]
+    header = ["test set", "metric", "speaker", *names]
+    return Section("The hardest speakers", notes, header, rows, len(names))
 
 
 def _cascades(cascades: list[Json]) -> Section:
