@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -42,15 +43,16 @@ def draw_units(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    seconds = max(samples.size / SAMPLING_RATE, FRAME_SECONDS)
-    rows = max(1, round(seconds / ROW_SECONDS))  # of one length: none is nearly empty
+    frames = max(1, math.ceil(samples.size / SAMPLING_RATE / FRAME_SECONDS))
+    rows = max(1, round(frames * FRAME_SECONDS / ROW_SECONDS))
+    row_seconds = math.ceil(frames / rows) * FRAME_SECONDS  # of one length: none is nearly empty
     figure = Figure(figsize=(14, 1.2 + 1.75 * rows), layout="constrained")
     FigureCanvasAgg(figure)  # no display, no global state
     axes = figure.subplots(rows, 1, squeeze=False)[:, 0]
     peak = float(np.abs(samples).max(initial=0.0)) or 1.0
     time_S = np.arange(samples.size) / SAMPLING_RATE
     for row, axis in enumerate(axes):
-        start, stop = row * seconds / rows, (row + 1) * seconds / rows
+        start, stop = row * row_seconds, (row + 1) * row_seconds
         inside = slice(int(start * SAMPLING_RATE), int(stop * SAMPLING_RATE))
         axis.plot(time_S[inside], samples[inside] / peak, color="#222222", linewidth=0.6)
         _draw_spans(axis, units, start, stop)
@@ -70,7 +72,8 @@ def _draw_spans(axis: Any, units: Units, start: float, stop: float) -> None:
         units.ids.tolist(), units.starts.tolist(), units.durations.tolist(), strict=True
     ):
         left, right = first * FRAME_SECONDS, (first + duration) * FRAME_SECONDS
-        if right <= start or left >= stop:
+        seen = max(left, start), min(right, stop)
+        if seen[1] - seen[0] < FRAME_SECONDS / 2:  # rows begin and end with a frame
             continue
         axis.axvspan(
             left,
@@ -82,13 +85,12 @@ def _draw_spans(axis: Any, units: Units, start: float, stop: float) -> None:
             linewidth=0,
         )
         axis.axvline(left, color="#999999", linewidth=0.35)
-        middle = (max(left, start) + min(right, stop)) / 2
         axis.text(
-            middle,
+            sum(seen) / 2,
             -1.47,
             str(unit),
             ha="center",
             va="center",
             fontsize=6.5,
-            rotation=90 if duration < 2 else 0,
+            rotation=90 if seen[1] - seen[0] < 1.5 * FRAME_SECONDS else 0,
         )
