@@ -42,8 +42,8 @@ def read_curves(path: Path) -> dict[str, Curve]:
             try:
                 step = int(row["step"])
                 for name, column in SERIES.items():
-                    if row.get(column):
-                        points[name].append((step, float(row[column])))
+                    if row.get(column) and (loss := float(row[column])) > 0:  # there is no log 0
+                        points[name].append((step, loss))
             except (KeyError, TypeError, ValueError) as error:
                 raise InputError(f"{path}, line {number}: no update of `train cpt`") from error
     smooth = {
