@@ -131,7 +131,6 @@ class _Scored:
     resampling: Resampling
     drawn: Drawn
     by_speaker: Drawn | None
-    speakers: Mapping[str, float]
 
     def json(self) -> Json:
         measured, joined = self.measured, self.joined
@@ -153,8 +152,11 @@ class _Scored:
         if self.by_speaker is not None:
             spoken = interval(self.by_speaker, self.resampling)
             found["interval_by_speaker"] = dataclasses.asdict(spoken)
-        if 0 < len(self.speakers) <= MOST_SPEAKERS:
-            found["speakers"] = dict[str, JsonValue](self.speakers)
+            speakers = joined.speakers() or ()
+            names = list(dict.fromkeys(speakers))
+            if len(names) <= MOST_SPEAKERS:
+                alone = measured.formula(by_block(measured.counts, speakers)).tolist()
+                found["speakers"] = dict[str, JsonValue](zip(names, alone, strict=True))
         return found | {
             "signature": measured.signature,
             "versions": dict(measured.versions),
@@ -183,18 +185,12 @@ def _draw(
     counts, formula = [each.counts for each in measured], measured[0].formula
     drawn = draw(counts, formula, resampling)
     spoken: Sequence[Drawn | None] = [None] * len(measured)
-    alone: Sequence[dict[str, float]] = [{}] * len(measured)
     speakers = systems[0].speakers()
     if speakers is not None and len(set(speakers)) > 1:
-        sums = [by_block(each, speakers) for each in counts]
-        spoken = draw(sums, formula, resampling)
-        names = list(dict.fromkeys(speakers))
-        alone = [dict(zip(names, formula(each).tolist(), strict=True)) for each in sums]
+        spoken = draw([by_block(each, speakers) for each in counts], formula, resampling)
     return [
-        _Scored(each, joined, resampling, plain, blocks, own)
-        for each, joined, plain, blocks, own in zip(
-            measured, systems, drawn, spoken, alone, strict=True
-        )
+        _Scored(each, joined, resampling, plain, blocks)
+        for each, joined, plain, blocks in zip(measured, systems, drawn, spoken, strict=True)
     ]
 
 

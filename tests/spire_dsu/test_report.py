@@ -18,7 +18,7 @@ from unit_rows import CLUSTERS, convert, make_rows, row_of_frames
 from spire_dsu.errors import Reason
 from spire_dsu.report import Summary, print_summary, summarize, write_html
 from spire_dsu.report.summary import LONGEST_RUN, LONGEST_UTTERANCE, perplexity
-from spire_dsu.report.svg import bars, log_log, nice_top, short
+from spire_dsu.report.svg import bars, log_lines, log_log, nice_top, short
 from spire_dsu.report.terminal import sparkline
 from spire_dsu.shards import ShardError
 from spire_dsu.types import UnitRow
@@ -191,8 +191,13 @@ def test_charts_of_odd_values() -> None:
         log_log(np.zeros(0, np.int64), "x", "y"),
         log_log(np.array([1]), "x", "y"),
         log_log(np.array([10**9] * 3 + [1] * 5000), "x", "y"),
+        log_lines({"<a>": [(1, 0.5)]}, "x", "y"),
+        log_lines({"a": [(1, 1e-9), (10**9, 1e9)], "b": [(5, 2.0)] * 3}, "x", "y"),
     ):
         ElementTree.fromstring(chart)
+        places = re.findall(r'points="([^"]*)"', chart)
+        numbers = [float(n) for place in places for n in re.split("[ ,]", place)]
+        assert all(0 <= n <= 640 for n in numbers)
     assert [nice_top(value) for value in (0, 4, 5, 11, 100, 101, 999)] == [
         *(4, 4, 8, 12, 100, 120, 1000)
     ]

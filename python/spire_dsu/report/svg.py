@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from spire_dsu.types import Int64
@@ -13,6 +13,7 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 12, 22, 40
 INNER_WIDTH, INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 FLOOR = HEIGHT - BOTTOM
 _POINTS = 300
+_DASHES = ("none", "6 4", "2 3")
 
 
 def bars(values: Sequence[int], labels: Sequence[str], x_title: str, y_title: str) -> str:
@@ -66,6 +67,39 @@ def log_log(counts: Int64, x_title: str, y_title: str) -> str:
         y = FLOOR - INNER_HEIGHT * (math.log10(counts[rank - 1]) - low) / (high - low)
         points.append(f"{x:.1f},{y:.1f}")
     parts.append(f'<polyline points="{" ".join(points)}" class="line"/>')
+    return _chart(parts, x_title, y_title)
+
+
+def log_lines(series: Mapping[str, Sequence[tuple[int, float]]], x_title: str, y_title: str) -> str:
+    """Lines over one x, their values on a logarithmic axis; the legend has the last ones.
+
+    Args:
+        series: name -> (x, value) in order; none empty, x and values positive.
+        x_title: what x is.
+        y_title: what the values are.
+    """
+    values = [value for line in series.values() for _, value in line]
+    end = nice_top(max(x for line in series.values() for x, _ in line))
+    low, high = math.log10(min(values)), math.log10(max(values))
+    high = max(high, low + 0.1)
+
+    def share(value: float) -> float:
+        return (math.log10(value) - low) / (high - low)
+
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    levels = [factor * 10.0**decade for decade in decades for factor in (1, 2, 5)]
+    parts = [_level(share(v), f"{v:g}") for v in levels if 0 <= share(v) <= 1]
+    for part in range(5):
+        parts.append(_text(LEFT + INNER_WIDTH * part / 4, FLOOR + 16, short(end * part / 4), "x"))
+    right = WIDTH - RIGHT
+    for number, (name, line) in enumerate(series.items()):
+        at = [(LEFT + INNER_WIDTH * x / end, FLOOR - INNER_HEIGHT * share(v)) for x, v in line]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+        y = TOP + 8 + 16 * number
+        dashes = f'class="line" stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
+        for points in (path, f"{right - 28},{y} {right},{y}"):  # and a piece for the legend
+            parts.append(f'<polyline points="{points}" {dashes}/>')
+        parts.append(_text(right - 34, y + 4, f"{name}: {line[-1][1]:.2g}", "y"))
     return _chart(parts, x_title, y_title)
 
 

@@ -332,7 +332,7 @@ def test_the_page_opens_offline_and_shows_every_finding(tmp_path: Path) -> None:
     assert "| sentence pairs, held out | 1.25 | 1.25 | 1.25 |" in text
     means = [sum(4 / n for n in part) / len(part) for part in (range(1, 51), range(101, 121))]
     assert f"| transcripts, training | {means[0]:.3g} | {means[1]:.3g} | {means[1]:.3g} |" in text
-    assert "held out 0.5</text>" in page
+    assert "transcripts, held out: 0.5</text>" in page
 
 
 def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:
@@ -346,5 +346,5 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     assert read_curves(log) == {}
     log.write_text("step,held_transcript\n1,0.5\n2,half\n")
-    with pytest.raises(InputError, match=r"log.csv, line 3: no update"):
+    with pytest.raises(InputError, match=r"log.csv: held_transcript of update 2 is 'half', not"):
         read_curves(log)

@@ -62,7 +62,7 @@ class Log:
         self._path = out / "log.csv"
         self._steps, self._began, self._first = steps, time.monotonic(), step
         self._shown = 0.0
-        self.history = [row for row in _read(self._path) if int(row["step"]) <= step]
+        self.history = [row for row in read_log(self._path) if int(row["step"]) <= step]
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS)
         writer.writeheader()
@@ -116,7 +116,8 @@ def open_log(out: Path, step: int, steps: int, *, tensorboard: bool) -> Iterator
         log.close()
 
 
-def _read(path: Path) -> list[dict[str, str]]:
+def read_log(path: Path) -> list[dict[str, str]]:
+    """The updates of an OUT/log.csv, as text by column; none where there is no such file."""
     if not path.exists():
         return []
     with path.open(newline="") as file:

@@ -35,35 +35,41 @@ class Llama(GPTModel):  # type: ignore[misc]
 
     Attributes:
         num_tokens: tokens that the tokenizer knows.
-        counted: int64 [C], which of the L * B predictions of the next micro-batch count; None for
-            all of them.
     """
 
     num_tokens: int = 0
-    counted: Tensor | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._counted: Tensor | None = None
         if self.post_process:
             self.output_layer.register_forward_pre_hook(self._keep_counted)
 
+    def forward(self, *args: Any, loss_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
+        """Megatron-core's, with `loss_mask` [B, L]: not 0 where a prediction counts.
+
+        Without it there are logits of all places, and no labels may be given.
+        """
+        self._counted = None if loss_mask is None else loss_mask.T.flatten().nonzero()[:, 0]
+        return super().forward(*args, **kwargs)  # type: ignore[no-any-return]
+
     def _keep_counted(self, layer: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:  # noqa: ARG002
-        """Hidden states [L, B, H] -> [C, 1, H]."""
-        if self.counted is None:
+        """Hidden states [L, B, H] -> [C, 1, H], of the C predictions that count."""
+        if self._counted is None:
             return inputs
-        return (inputs[0].flatten(0, 1).index_select(0, self.counted)[:, None],)
+        return (inputs[0].flatten(0, 1).index_select(0, self._counted)[:, None],)
 
     def compute_language_model_loss(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Labels [B, L] and logits [C, 1, V / tensor parallel] -> losses float32 [B, L].
 
         Predictions that do not count have a loss of 0.
         """
+        counted = self._counted
+        assert counted is not None, "labels without a loss mask"
         labels_LB = labels.T.contiguous()
-        if self.counted is None:
-            return token_losses(logits, labels_LB, self.num_tokens, self.tp_group.size()).T
-        wanted = labels_LB.flatten()[self.counted, None]
+        wanted = labels_LB.flatten()[counted, None]
         known = token_losses(logits, wanted, self.num_tokens, self.tp_group.size())
-        losses = known.new_zeros(labels_LB.numel()).index_copy(0, self.counted, known[:, 0])
+        losses = known.new_zeros(labels_LB.numel()).index_copy(0, counted, known[:, 0])
         return losses.view_as(labels_LB).T
 
 
@@ -94,16 +100,21 @@ class Built:
             model: `self.model`, or what wraps it for training.
             batch: the micro-batch.
         """
-        weights = batch.weights.view(1, -1) if self.transformer_engine else batch.weights
-        self.model.counted = weights.T.flatten().nonzero()[:, 0]
         if not self.transformer_engine:
             documents = Documents.of(batch, self.frequencies, self.config.params_dtype)
-            return model(batch.tokens, batch.positions, documents, labels=batch.labels)  # type: ignore[no-any-return]
+            return model(  # type: ignore[no-any-return]
+                batch.tokens,
+                batch.positions,
+                documents,
+                labels=batch.labels,
+                loss_mask=batch.weights,
+            )
         out = model(
             batch.tokens.view(1, -1),
             batch.positions.view(1, -1),
             None,
             labels=batch.labels.view(1, -1),
+            loss_mask=batch.weights.view(1, -1),
             packed_seq_params=packed_sequences(batch),
         )
         return out.view_as(batch.labels) if self.piece.last else out  # type: ignore[no-any-return]

@@ -1,9 +1,9 @@
-"""Points with intervals, and curves, as inline SVG in the colours of the page."""
+"""Points with intervals as inline SVG, in the colours of the page."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -56,59 +56,6 @@ def intervals(points: Sequence[Point], title: str) -> str:
         f'<svg viewBox="0 0 {_WIDTH} {y + 22:.0f}" role="img" aria-label="{escape(title)}">'
         f"{head}{''.join(grid)}{zero}{''.join(rows)}</svg>"
     )
-
-
-def curves(series: Mapping[str, Sequence[tuple[float, float]]], title: str, x_title: str) -> str:
-    """A line for each series, its values on a logarithmic axis; the name stands at its end.
-
-    Args:
-        series: name -> (x, value) in order; at least one, none empty, values above zero.
-        title: what the values are.
-        x_title: what x is.
-    """
-    width, left, right, top, floor = _WIDTH, 46, 190, 26, 250
-    values = [value for points in series.values() for _, value in points]
-    low, high = min(values), max(values)
-    end, step = _axis([0.0, *(x for points in series.values() for x, _ in points)])[1:]
-    spread = math.log(high / low) or 1.0
-
-    def place(x: float, value: float) -> tuple[float, float]:
-        up = (floor - top) * math.log(value / low) / spread
-        return left + (width - left - right) * x / end, floor - up
-
-    parts = []
-    for level in _levels(low, high):
-        y = place(0, level)[1]
-        ends = f'x1="{left}" y1="{y:.1f}" x2="{width - right}" y2="{y:.1f}"'
-        parts.append(f'<line {ends} class="grid"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" class="y">{level:g}</text>')
-    for k in range(round(end / step) + 1):
-        x = place(k * step, low)[0]
-        parts.append(f'<text x="{x:.1f}" y="{floor + 16}" class="x">{k * step:g}</text>')
-    for number, points in enumerate(series.values()):
-        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
-        dashes = f' stroke-dasharray="{2 * number} {number + 2}"' if number else ""
-        parts.append(f'<polyline points="{line}" class="line"{dashes}/>')
-    names = [
-        (*place(*points[-1]), f"{name} {points[-1][1]:.2g}") for name, points in series.items()
-    ]
-    y = -math.inf
-    for x, wanted, label in sorted(names, key=lambda each: each[1]):
-        y = max(wanted, y + 14)  # names do not lie on each other
-        parts.append(f'<text x="{x + 6:.1f}" y="{y + 4:.1f}">{escape(label)}</text>')
-    head = f'<text x="{left}" y="14">{escape(title)}</text>'
-    foot = f'<text x="{left}" y="{floor + 34}">{escape(x_title)}</text>'
-    return (
-        f'<svg viewBox="0 0 {width} {floor + 42}" role="img" aria-label="{escape(title)}">'
-        f"{head}{''.join(parts)}{foot}</svg>"
-    )
-
-
-def _levels(low: float, high: float) -> list[float]:
-    """Lines of a logarithmic grid: 1, 2 and 5 times powers of ten."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    levels = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
-    return [level for level in levels if low <= level <= high]
 
 
 def _row(each: Point, y: float, x_of: _Scale) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from spire_dsu.errors import InputError
+from spire_training.cpt.logs import read_log
 
 SERIES = {
     "transcripts, training": "loss_transcript",
@@ -32,20 +32,20 @@ def read_curves(path: Path) -> dict[str, Curve]:
         are as they were measured.
 
     Raises:
-        InputError: a line that is no update, by its number.
+        InputError: a loss that is no number.
     """
-    if not path.is_file():
-        return {}
     points: dict[str, Curve] = {name: [] for name in SERIES}
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file), 2):
+    for row in read_log(path):
+        for name, column in SERIES.items():
+            text = row.get(column) or "0"  # not every update measures everything
             try:
-                step = int(row["step"])
-                for name, column in SERIES.items():
-                    if row.get(column) and (loss := float(row[column])) > 0:  # there is no log 0
-                        points[name].append((step, loss))
-            except (KeyError, TypeError, ValueError) as error:
-                raise InputError(f"{path}, line {number}: no update of `train cpt`") from error
+                loss = float(text)
+            except ValueError as error:
+                raise InputError(
+                    f"{path}: {column} of update {row['step']} is {text!r}, not a number"
+                ) from error
+            if loss > 0:  # there is no log 0
+                points[name].append((int(row["step"]), loss))
     smooth = {
         name: _means(curve) if SERIES[name].startswith("loss_") else curve
         for name, curve in points.items()

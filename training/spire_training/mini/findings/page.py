@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from html import escape
 
 from spire_dsu.report.html import STYLE
-from spire_training.mini.findings.chart import Point, curves, intervals
+from spire_dsu.report.svg import log_lines
+from spire_training.mini.findings.chart import Point, intervals
 from spire_training.mini.findings.claims import Printed
 from spire_training.mini.findings.learning import Curve
 from spire_training.mini.findings.measured import (
@@ -181,15 +182,12 @@ def _scores(report: Report, metric: str) -> Section:
 
 
 def _learning(learned: dict[str, Curve]) -> Section:
-    rows = [
-        [
-            name,
-            *(f"{loss:.3g}" for loss in (points[0][1], min(y for _, y in points), points[-1][1])),
-        ]
-        for name, points in learned.items()
-    ]
+    rows = []
+    for name, points in learned.items():
+        losses = [loss for _, loss in points]
+        rows.append([name, *(f"{loss:.3g}" for loss in (losses[0], min(losses), losses[-1]))])
     header = ["loss of a token", "first", "lowest", "last"]
-    chart = curves(learned, "loss of a token, logarithmic", "updates of SpireBase")
+    chart = log_lines(learned, "updates of SpireBase", "loss of a token")
     return Section("How SpireBase learned", [], header, rows, 3, chart)
 
 
